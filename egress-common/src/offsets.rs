@@ -1,0 +1,108 @@
+//! Where the running kernel keeps the fields we read. Resolved from its BTF by the agent and handed over as one
+//! frozen global, so that the verifier sees constants.
+
+/// The running kernel has no such field.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($($(#[doc = $doc:expr])* $field:ident,)*) => {
+        /// Byte offsets of kernel fields; [`ABSENT`] where a field does not exist.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct Offsets {
+            $($(#[doc = $doc])* pub $field: u32,)*
+        }
+
+        impl Offsets {
+            /// Every field absent.
+            pub const NONE: Self = Self { $($field: ABSENT,)* };
+            /// Field names, in the order of the struct.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field),)*];
+        }
+    };
+}
+
+offsets! {
+    /// `sk_buff.head`
+    skb_head,
+    /// `sk_buff.network_header`
+    skb_network_header,
+    /// `sk_buff.tail`
+    skb_tail,
+    /// `sk_buff.len`
+    skb_len,
+    /// `sk_buff.protocol`
+    skb_protocol,
+    /// `sk_buff.mark`
+    skb_mark,
+    /// `sk_buff.skb_iif`
+    skb_iif,
+    /// `sk_buff.dev`
+    skb_dev,
+    /// `sk_buff.sk`
+    skb_sk,
+    /// `sk_buff._nfct`
+    skb_nfct,
+    /// `sk_buff._skb_refdst`
+    skb_refdst,
+    /// `sk_buff.cb`
+    skb_cb,
+    /// `tcp_skb_cb.seq`
+    tcp_cb_seq,
+    /// `tcp_skb_cb.tcp_flags`
+    tcp_cb_flags,
+    /// `net_device.ifindex`
+    dev_ifindex,
+    /// `net_device.nd_net.net`
+    dev_net,
+    /// `net.ns.inum`
+    net_inum,
+    /// `sock.__sk_common.skc_net.net`
+    sk_net,
+    /// `sock.__sk_common.skc_family`
+    sk_family,
+    /// `sock.__sk_common.skc_state`
+    sk_state,
+    /// `sock.__sk_common.skc_daddr`
+    sk_daddr,
+    /// `sock.__sk_common.skc_rcv_saddr`
+    sk_rcv_saddr,
+    /// `sock.__sk_common.skc_v6_daddr`
+    sk_v6_daddr,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`
+    sk_v6_rcv_saddr,
+    /// `sock.__sk_common.skc_dport`
+    sk_dport,
+    /// `sock.__sk_common.skc_num`
+    sk_num,
+    /// `sock.sk_err`
+    sk_err,
+    /// `sock.sk_protocol`
+    sk_protocol,
+    /// `sock.sk_cgrp_data.cgroup`
+    sk_cgroup,
+    /// `cgroup.kn`
+    cgroup_kn,
+    /// `kernfs_node.id`
+    kn_id,
+    /// `dst_entry.dev`
+    dst_dev,
+    /// `dst_entry.input`
+    dst_input,
+    /// `dst_entry.output`
+    dst_output,
+    /// `nf_conn.tuplehash`
+    ct_tuplehash,
+    /// `nf_conntrack_tuple_hash.tuple`
+    ct_hash_tuple,
+    /// size of `nf_conntrack_tuple_hash`
+    ct_hash_size,
+    /// `nf_conn.status`
+    ct_status,
+    /// `inet_connection_sock.icsk_retransmits`
+    icsk_retransmits,
+    /// `tcp_sock.snd_una`
+    tcp_snd_una,
+    /// `tcp_sock.mss_cache`
+    tcp_mss_cache,
+}

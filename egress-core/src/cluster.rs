@@ -1,0 +1,45 @@
+//! What the agent knows of the cluster: our own small types. The edges (`k8s/` of the agent) turn Kubernetes
+//! objects into these; nothing behind them knows k8s-openapi.
+
+mod objects;
+mod policy;
+
+pub use objects::{
+    Backend, Container, ContainerPort, EndpointSlice, Labels, Namespace, Node, Object, ObjectKind, ObjectRef,
+    Pod, PodRef, Service, ServicePort, ServiceTarget,
+};
+pub use policy::{
+    Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Rule,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// A change of the cluster, from whichever source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "change")]
+pub enum ClusterChange {
+    /// An object was added or modified.
+    Apply {
+        /// The object as it is now.
+        object: Object,
+    },
+    /// An object is gone.
+    Delete {
+        /// Which.
+        object: ObjectRef,
+    },
+    /// All objects of one kind, at once (a list); what is not in it is gone.
+    Reset {
+        /// Kind of all the objects.
+        kind: ObjectKind,
+        /// The objects.
+        objects: Vec<Object>,
+    },
+    /// The source is in step with the cluster as of this time.
+    Synced {
+        /// "Policies as of".
+        at: Timestamp,
+    },
+}

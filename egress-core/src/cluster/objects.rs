@@ -1,0 +1,231 @@
+//! Pods, Services and the rest, reduced to what identity and policy need.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::NetworkPolicy;
+use crate::protocol::Protocol;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// Any object the agent keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Object {
+    /// A pod.
+    Pod(Pod),
+    /// A namespace.
+    Namespace(Namespace),
+    /// A node.
+    Node(Node),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// A `networking.k8s.io/v1` NetworkPolicy.
+    NetworkPolicy(NetworkPolicy),
+}
+
+/// Kind of an [`Object`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectKind {
+    /// Pod.
+    Pod,
+    /// Namespace.
+    Namespace,
+    /// Node.
+    Node,
+    /// Service.
+    Service,
+    /// EndpointSlice.
+    EndpointSlice,
+    /// NetworkPolicy.
+    NetworkPolicy,
+}
+
+/// Names an object. `namespace` is empty for cluster-scoped kinds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Kind.
+    pub kind: ObjectKind,
+    /// Namespace, empty if the kind has none.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Object {
+    /// The name of this object.
+    #[must_use]
+    pub fn reference(&self) -> ObjectRef {
+        let (kind, namespace, name) = match self {
+            Self::Pod(o) => (ObjectKind::Pod, o.namespace.as_str(), &o.name),
+            Self::Namespace(o) => (ObjectKind::Namespace, "", &o.name),
+            Self::Node(o) => (ObjectKind::Node, "", &o.name),
+            Self::Service(o) => (ObjectKind::Service, o.namespace.as_str(), &o.name),
+            Self::EndpointSlice(o) => (ObjectKind::EndpointSlice, o.namespace.as_str(), &o.name),
+            Self::NetworkPolicy(o) => (ObjectKind::NetworkPolicy, o.namespace.as_str(), &o.name),
+        };
+        ObjectRef { kind, namespace: namespace.to_owned(), name: name.clone() }
+    }
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`, empty if the source has none.
+    pub uid: String,
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// `spec.nodeName`, empty if unscheduled.
+    pub node: String,
+    /// `status.podIPs`, primary first.
+    pub ips: Vec<IpAddr>,
+    /// `spec.hostNetwork`
+    pub host_network: bool,
+    /// Controlling owner as `Kind/name` (ReplicaSet resolved to its Deployment where the name tells), if any.
+    pub workload: Option<String>,
+    /// `status.phase` is Succeeded or Failed.
+    pub finished: bool,
+    /// The Ready condition is true.
+    pub ready: bool,
+    /// Containers with their ports.
+    pub containers: Vec<Container>,
+    /// Path of the pod's network namespace (annotation `egress-agent.io/netns`), only ever set by a file source.
+    pub netns_path: Option<String>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// `name`
+    pub name: String,
+    /// `ports`
+    pub ports: Vec<ContainerPort>,
+    /// Environment variables that set a proxy (`HTTPS_PROXY`, …), name and value.
+    pub proxy_env: Vec<(String, String)>,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerPort {
+    /// `name`, if any.
+    pub name: Option<String>,
+    /// `containerPort`
+    pub port: u16,
+    /// `protocol`
+    pub protocol: Protocol,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`; `kubernetes.io/metadata.name` is always there.
+    pub labels: Labels,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// `status.addresses` that are IPs.
+    pub ips: Vec<IpAddr>,
+    /// `spec.podCIDRs`
+    pub pod_cidrs: Vec<ipnet::IpNet>,
+}
+
+/// A Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// `spec.clusterIPs` without `None`.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.externalIPs` and `status.loadBalancer.ingress[].ip`.
+    pub external_ips: Vec<IpAddr>,
+    /// `spec.ports`
+    pub ports: Vec<ServicePort>,
+    /// `spec.selector`; `None` where the Service has none.
+    pub selector: Option<Labels>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServicePort {
+    /// `name`, if any.
+    pub name: Option<String>,
+    /// `port`
+    pub port: u16,
+    /// `protocol`
+    pub protocol: Protocol,
+    /// `targetPort`
+    pub target: ServiceTarget,
+    /// `nodePort`, if any.
+    pub node_port: Option<u16>,
+}
+
+/// `targetPort` of a Service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceTarget {
+    /// By number.
+    Number(u16),
+    /// By container port name.
+    Name(String),
+}
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndpointSlice {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// Label `kubernetes.io/service-name`.
+    pub service: Option<String>,
+    /// `ports`: name (may be empty), number, protocol.
+    pub ports: Vec<(String, u16, Protocol)>,
+    /// `endpoints`, one for each address.
+    pub backends: Vec<Backend>,
+}
+
+/// One address of an EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// The address.
+    pub ip: IpAddr,
+    /// `conditions.ready`, true if unset.
+    pub ready: bool,
+    /// `conditions.serving`, as ready if unset.
+    pub serving: bool,
+    /// `targetRef` of kind Pod.
+    pub pod: Option<PodRef>,
+    /// `nodeName`
+    pub node: Option<String>,
+}
+
+/// Names a pod (or a Service) in a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PodRef {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}

@@ -1,0 +1,13 @@
+//! The thinking of egress-agent: decode → flow → identity → policy → verdict → history.
+//!
+//! Pure: no I/O, no clock, no threads. Records of the kernel and changes of the cluster go in, verdicts come
+//! out; time is always an argument.
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod input;
+pub mod node;
+pub mod protocol;
+pub mod tally;
+pub mod time;
+pub mod verdict;
