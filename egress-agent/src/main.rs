@@ -1,1 +1,3 @@
+//! egress-agent: why can this pod not reach that endpoint?
+
 fn main() {}

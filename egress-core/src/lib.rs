@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod decode;
 pub mod input;
 pub mod node;
 pub mod protocol;

@@ -1,0 +1,3 @@
+//! The agent: the edges around `egress-core`.
+
+pub mod status;
