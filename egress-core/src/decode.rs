@@ -15,6 +15,7 @@ pub use observation::{
     Aggregated, Application, Conntrack, DropSeen, Loss, Observation, PacketSeen, ResetSeen, RetransmitSeen,
     Seen, SockStateSeen, Tap,
 };
+pub(crate) use packet::is_closing;
 pub use packet::{IcmpError, Packet, Transport, Tuple};
 pub use record::{DecodeError, decode};
 pub use socket::TcpState;

@@ -58,6 +58,8 @@ pub struct DropSeen {
     pub dst_ifindex: u32,
     /// Its connection's tuples, if conntrack knew it.
     pub conntrack: Option<Conntrack>,
+    /// What it carried, where that matters.
+    pub application: Option<Application>,
 }
 
 /// Conntrack tuples of a packet.

@@ -82,14 +82,15 @@ pub enum Transport {
     Other,
 }
 
-/// FIN flag.
-pub(crate) const FIN: u8 = 1;
-/// SYN flag.
-pub(crate) const SYN: u8 = 2;
-/// RST flag.
-pub(crate) const RST: u8 = 4;
-/// ACK flag.
-pub(crate) const ACK: u8 = 16;
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+/// The segment ends its connection.
+pub(crate) const fn is_closing(flags: u8) -> bool {
+    flags & (FIN | RST) != 0
+}
 
 impl Packet {
     /// TCP flags, 0 for other protocols.

@@ -10,8 +10,8 @@ use egress_common::{
 use thiserror::Error;
 
 use super::{
-    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, PacketSeen, ResetSeen,
-    RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
+    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
+    ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
 };
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -74,7 +74,8 @@ fn sized(data: &[u8], length: u16) -> Result<&[u8], DecodeError> {
 
 fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeError> {
     let data = sized(&r.data, r.data_len)?;
-    let (packet, _) = packet::parse(data).map_err(DecodeError::Packet)?;
+    let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
+    let application = question(&packet, payload);
     let (reason, function) = place(names, r.reason, r.location);
     let site = drops::refine(drops::site(&reason, &function), &reason, &function);
     let input = names.function(r.dst_input);
@@ -89,9 +90,28 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
             })
         })
         .flatten();
-    let seen =
-        DropSeen { reason, function, site, hook, packet, iif: r.iif, dst_ifindex: r.dst_ifindex, conntrack };
+    let seen = DropSeen {
+        reason,
+        function,
+        site,
+        hook,
+        packet,
+        iif: r.iif,
+        dst_ifindex: r.dst_ifindex,
+        conntrack,
+        application,
+    };
     Ok(observation(&r.header, Seen::Drop(Box::new(seen))))
+}
+
+/// The DNS message of a dropped packet, if it is one.
+fn question(packet: &Packet, payload: &[u8]) -> Option<Application> {
+    let dns = packet.tuple.source.port == 53 || packet.tuple.destination.port == 53;
+    if !dns || payload.is_empty() {
+        return None;
+    }
+    let tcp = matches!(packet.transport, Transport::Tcp { .. });
+    dns::parse(payload, tcp).map(Application::Dns)
 }
 
 fn place(names: &KernelNames, reason: u32, location: u64) -> (Arc<str>, Arc<str>) {
