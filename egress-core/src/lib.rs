@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod decode;
 pub mod flow;
+pub mod identity;
 pub mod input;
 pub mod node;
 pub mod protocol;
