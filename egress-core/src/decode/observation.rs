@@ -42,6 +42,10 @@ pub enum Seen {
 /// A dropped packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DropSeen {
+    /// Network namespace it was dropped in; 0 where unknown.
+    pub netns: u32,
+    /// Device of the packet at that point, 0 where it had none.
+    pub ifindex: u32,
     /// Name of the drop reason (`NETFILTER_DROP`), or `NOT_SPECIFIED` where the kernel gives none.
     pub reason: Arc<str>,
     /// Function that dropped it; `?` if its address has no name.

@@ -91,6 +91,8 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
         })
         .flatten();
     let seen = DropSeen {
+        netns: r.header.netns,
+        ifindex: device,
         reason,
         function,
         site,
