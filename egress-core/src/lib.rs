@@ -9,6 +9,7 @@ pub mod decode;
 pub mod identity;
 pub mod input;
 pub mod node;
+pub mod policy;
 pub mod protocol;
 pub mod tally;
 pub mod time;
