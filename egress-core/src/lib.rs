@@ -10,6 +10,7 @@ pub mod flow;
 pub mod identity;
 pub mod input;
 pub mod node;
+pub mod policy;
 pub mod protocol;
 pub mod tally;
 pub mod time;

@@ -1,10 +1,13 @@
 //! What stands behind a Service's port.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::ClusterIndex;
+use super::{ClusterIndex, Endpoint};
 use crate::cluster::{Pod, PodRef, Service, ServicePort, ServiceTarget};
 use crate::protocol::Protocol;
+use crate::time::Mono;
+use crate::verdict::PeerKind;
 
 /// One address and port that a Service forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +58,26 @@ impl ClusterIndex {
         backends
     }
 
+    /// A backend as an end of a flow, now. An address that its EndpointSlice calls a pod is never external.
+    #[must_use]
+    pub fn backend_endpoint(&self, backend: &ServiceBackend, service: Option<&Arc<Service>>) -> Endpoint {
+        let named = backend.pod.as_ref().and_then(|pod| self.pod(&pod.namespace, &pod.name));
+        let mut endpoint = match named {
+            Some(pod) if pod.ips.contains(&backend.ip) => self.pod_endpoint(pod, backend.ip),
+            _ => self.resolve(backend.ip, 0, Protocol::Other, Mono(u64::MAX)),
+        };
+        if backend.pod.is_some() && endpoint.kind == PeerKind::External {
+            endpoint.kind = PeerKind::Unresolved;
+        }
+        endpoint.service = service.cloned();
+        endpoint
+    }
+
     fn selected_backends(&self, service: &Service, port: &ServicePort) -> Vec<ServiceBackend> {
         let Some(selector) = service.selector.as_ref().filter(|selector| !selector.is_empty()) else {
             return Vec::new();
         };
-        let selects = |pod: &&std::sync::Arc<Pod>| {
+        let selects = |pod: &&Arc<Pod>| {
             !pod.finished && selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
         };
         let families: Vec<bool> = service.cluster_ips.iter().map(IpAddr::is_ipv4).collect();
