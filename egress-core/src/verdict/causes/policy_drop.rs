@@ -4,10 +4,9 @@ use super::place;
 use crate::decode::DropSite;
 use crate::flow::Outcome;
 use crate::node::Attribution;
-use crate::policy::SideView;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Affects, Cause, Confidence, PolicyFinding, PolicyResult, Stage};
+use crate::verdict::{Affects, Cause, Confidence, PolicyFinding, PolicyResult, Side, Stage};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !case.denied() {
@@ -15,7 +14,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     }
     let dropped = case.filtered();
     let silent_dns = matches!(&case.event.outcome, Outcome::Dns(failure)
-        if failure.outcome == crate::flow::DnsOutcome::Timeout) && never_left(case);
+        if failure.outcome == crate::flow::DnsOutcome::Timeout)
+        && never_left(case);
     if dropped.is_none() && !case.vanished() && !silent_dns {
         return None;
     }
@@ -31,8 +31,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     {
         judgement = judgement.with("names", place::list(names));
     }
-    let side = if isolating(case.policy.egress.as_ref()) { "egress" } else { "ingress" };
-    judgement = judgement.with("side", side);
+    if let Some((side, _)) = case.policy.denying_sides().next() {
+        judgement = judgement.with("side", side.as_str());
+    }
     Some(judgement.fix(case.fix.clone()))
 }
 
@@ -50,11 +51,11 @@ fn confidence(case: &Case<'_>) -> Confidence {
     let Some(drop) = case.filtered() else { return Confidence::Likely };
     let attributed = matches!(place::attribution(case, drop), Attribution::Only { .. });
     let netfilter = matches!(drop.site, DropSite::Filter(_));
-    if attributed && netfilter && !case.policy.undefined_protocol { Confidence::Certain } else { Confidence::Likely }
-}
-
-fn isolating(side: Option<&SideView>) -> bool {
-    side.is_some_and(|side| side.policies.iter().any(denies))
+    if attributed && netfilter && !case.policy.undefined_protocol {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
 }
 
 fn denies(finding: &PolicyFinding) -> bool {
@@ -62,13 +63,11 @@ fn denies(finding: &PolicyFinding) -> bool {
 }
 
 fn summary(case: &Case<'_>) -> String {
-    let (side, word) = match (&case.policy.egress, &case.policy.ingress) {
-        (Some(side), _) if side.policies.iter().any(denies) => (side, "egress"),
-        (_, Some(side)) => (side, "ingress"),
-        (Some(side), None) => (side, "egress"),
-        (None, None) => return format!("Policies deny {}.", case.target()),
+    let Some((side, view)) = case.policy.denying_sides().next() else {
+        return format!("Policies deny {}.", case.target());
     };
-    let names: Vec<String> = side
+    let word = side.as_str();
+    let names: Vec<String> = view
         .policies
         .iter()
         .filter(|finding| denies(finding))
@@ -77,9 +76,9 @@ fn summary(case: &Case<'_>) -> String {
             None => finding.name.clone(),
         })
         .collect();
-    let kind = side.policies.iter().find(|f| denies(f)).map_or("NetworkPolicy", |finding| &finding.kind);
+    let kind = view.policies.iter().find(|f| denies(f)).map_or("NetworkPolicy", |finding| &finding.kind);
     let what = if case.affects() == Affects::Dns { "DNS to " } else { "" };
-    let whose = if word == "egress" { "this pod" } else { "the destination pod" };
+    let whose = if side == Side::Egress { "this pod" } else { "the destination pod" };
     match names.as_slice() {
         [one] => format!(
             "{kind} {one} selects {whose} for {word} and none of its {word} rules admits {what}{}.",
