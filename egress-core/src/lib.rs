@@ -6,8 +6,11 @@
 
 pub mod cluster;
 pub mod decode;
+pub mod flow;
+pub mod identity;
 pub mod input;
 pub mod node;
+pub mod policy;
 pub mod protocol;
 pub mod tally;
 pub mod time;
