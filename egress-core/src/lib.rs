@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod decode;
+pub mod history;
 pub mod input;
 pub mod node;
 pub mod protocol;
