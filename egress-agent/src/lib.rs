@@ -1,3 +1,8 @@
 //! The agent: the edges around `egress-core`.
 
+pub mod answers;
+pub mod export;
 pub mod status;
+
+#[cfg(test)]
+mod testing;

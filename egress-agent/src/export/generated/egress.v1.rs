@@ -39,7 +39,7 @@ pub mod query_response {
         Watched(super::GetStatusResponse),
         /// A verdict, or with `follow` a revision of one by its `id`.
         #[prost(message, tag = "2")]
-        Verdict(super::Verdict),
+        Verdict(::prost::alloc::boxed::Box<super::Verdict>),
         /// With `follow`, once: what comes after this is new.
         #[prost(message, tag = "3")]
         EndOfHistory(super::EndOfHistory),
