@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use egress_core::cluster::PodRef;
 use egress_core::history::Filter;
+use egress_core::policy::{BackendView, Decision, SideView};
 use egress_core::protocol::Protocol;
-use egress_core::verdict::{Fix, PolicyFinding, SocketAddress, Verdict};
+use egress_core::verdict::{Fix, Verdict};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -76,62 +77,12 @@ pub struct Explanation {
     /// Both sides together; for a Service, all its backends.
     pub decision: Decision,
     /// The source's side, `null` where the source is not a pod.
-    pub egress: Option<SideDecision>,
+    pub egress: Option<SideView>,
     /// The destination's side, `null` where the destination is not a pod.
-    pub ingress: Option<SideDecision>,
+    pub ingress: Option<SideView>,
     /// What to do about a denial.
     pub fix: Option<Fix>,
-    /// One for each backend of a Service.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub backends: Vec<BackendDecision>,
-}
-
-/// What policies decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Decision {
-    /// They let it through.
-    Allow,
-    /// They do not.
-    Deny,
-    /// It cannot be decided from what is known.
-    Undecidable,
-}
-
-impl Decision {
-    /// The word of the contract.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-            Self::Undecidable => "undecidable",
-        }
-    }
-}
-
-/// What the policies of one side say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SideDecision {
-    /// Some policy isolates the pod on this side.
-    pub isolated: bool,
-    /// What follows.
-    pub decision: Decision,
-    /// Every policy that has a say.
-    pub policies: Vec<PolicyFinding>,
-}
-
-/// What is decided for one backend of a Service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BackendDecision {
-    /// The backend's pod, if one is known.
-    pub pod: Option<PodRef>,
-    /// Its address and port.
-    pub address: SocketAddress,
-    /// Both sides together.
-    pub decision: Decision,
-    /// The source's side.
-    pub egress: Option<SideDecision>,
-    /// The destination's side.
-    pub ingress: Option<SideDecision>,
+    /// The Service's backends one by one; absent where the destination is no Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<Vec<BackendView>>,
 }

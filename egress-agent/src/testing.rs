@@ -6,9 +6,10 @@ mod verdicts;
 pub(crate) use engine::FakeEngine;
 pub(crate) use verdicts::{firewall_drop, policy_drop, verdicts};
 
+use egress_core::policy::{BackendView, Decision, SideView};
 use egress_core::verdict::{Fix, PolicyFinding, PolicyResult, Side};
 
-use crate::answers::{BackendDecision, Decision, Explanation, SideDecision};
+use crate::answers::Explanation;
 use crate::status::{AgentStatus, EventCount, HookState, HookStatus};
 
 /// A status with something of everything.
@@ -60,19 +61,21 @@ pub(crate) fn explanation() -> Explanation {
         result: PolicyResult::DoesNotAdmit,
         why: vec!["it has no egress rules".into()],
     };
-    let egress = SideDecision { isolated: true, decision: Decision::Deny, policies: vec![finding] };
-    let ingress = SideDecision { isolated: false, decision: Decision::Allow, policies: vec![] };
+    let egress = SideView { isolated: true, decision: Decision::Deny, policies: vec![finding] };
+    let ingress = SideView { isolated: false, decision: Decision::Allow, policies: vec![] };
     Explanation {
         decision: Decision::Deny,
         egress: Some(egress.clone()),
         ingress: Some(ingress.clone()),
         fix: Some(Fix { text: "Allow it explicitly".into(), manifest: None }),
-        backends: vec![BackendDecision {
+        backends: Some(vec![BackendView {
+            ip: "10.244.2.7".parse().unwrap(),
+            port: 8080,
             pod: None,
-            address: egress_core::verdict::SocketAddress { ip: "10.244.2.7".parse().unwrap(), port: 8080 },
+            ready: true,
             decision: Decision::Deny,
             egress: Some(egress),
             ingress: Some(ingress),
-        }],
+        }]),
     }
 }

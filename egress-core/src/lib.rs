@@ -6,9 +6,12 @@
 
 pub mod cluster;
 pub mod decode;
+pub mod flow;
 pub mod history;
+pub mod identity;
 pub mod input;
 pub mod node;
+pub mod policy;
 pub mod protocol;
 pub mod tally;
 pub mod time;

@@ -80,6 +80,7 @@ mod generator {
         fs::create_dir_all(&scratch)?;
         let built = tonic_prost_build::configure()
             .emit_rerun_if_changed(false)
+            .boxed(".egress.v1.QueryResponse.message.watched")
             .boxed(".egress.v1.QueryResponse.message.verdict")
             .out_dir(&scratch)
             .compile_fds(descriptors.clone())

@@ -176,7 +176,7 @@ impl QueryMessages {
             let Some(response) = next else { return Ok(None) };
             return Ok(Some(match response.message {
                 Some(Message::Watched(status)) => {
-                    QueryMessage::Watched(Box::new(convert::status_from_proto(status)))
+                    QueryMessage::Watched(Box::new(convert::status_from_proto(*status)))
                 }
                 Some(Message::Verdict(verdict)) => {
                     QueryMessage::Verdict(Box::new(convert::verdict_from_proto(*verdict)?))

@@ -61,7 +61,7 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
         let request = request.into_inner();
         let follow = request.follow;
         let filter = convert::filter_from_proto(request, now())?;
-        let watched = Message::Watched(convert::status_to_proto(&self.answers.status().await));
+        let watched = Message::Watched(Box::new(convert::status_to_proto(&self.answers.status().await)));
         let (verdicts, receiver) = if follow {
             let (verdicts, receiver) = self.answers.follow(&filter);
             (verdicts, Some(receiver))

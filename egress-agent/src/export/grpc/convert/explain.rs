@@ -1,15 +1,16 @@
 //! `Explain`, both ways.
 
+use egress_core::policy::{BackendView, SideView};
+use egress_core::protocol::Protocol;
 use tonic::Status;
 
 use super::super::proto;
 use super::words::{Unknown, Word as _};
 use super::{
-    ConvertError, finding_from_proto, finding_to_proto, fix_from_proto, fix_to_proto, object_from_proto,
-    object_to_proto, socket_from_proto, socket_to_proto,
+    ConvertError, finding_from_proto, finding_to_proto, fix_from_proto, fix_to_proto, ip, object_from_proto,
+    object_to_proto, port,
 };
-use crate::answers::{BackendDecision, ExplainRequest, Explanation, SideDecision};
-use egress_core::protocol::Protocol;
+use crate::answers::{ExplainRequest, Explanation};
 
 pub(in super::super) fn explain_request_to_proto(request: &ExplainRequest) -> proto::ExplainRequest {
     proto::ExplainRequest {
@@ -42,31 +43,35 @@ pub(in super::super) fn explain_request_from_proto(
 }
 
 pub(in super::super) fn explanation_to_proto(explanation: &Explanation) -> proto::ExplainResponse {
+    let backends = |backends: &Vec<BackendView>| proto::BackendDecisions {
+        backends: backends.iter().map(backend_to_proto).collect(),
+    };
     proto::ExplainResponse {
         decision: explanation.decision.to_proto(),
         egress: explanation.egress.as_ref().map(side_to_proto),
         ingress: explanation.ingress.as_ref().map(side_to_proto),
         fix: explanation.fix.as_ref().map(fix_to_proto),
-        backends: explanation.backends.iter().map(backend_to_proto).collect(),
+        service: explanation.backends.as_ref().map(backends),
     }
 }
 
 pub(in super::super) fn explanation_from_proto(
     from: proto::ExplainResponse,
 ) -> Result<Explanation, ConvertError> {
+    // A decision that is not known is shown as undecidable: there is nothing cautious to add to that.
     let mut unknown = Unknown::default();
     let decision = unknown.word("decision", from.decision);
     let egress = from.egress.map(|side| side_from_proto(side, &mut unknown));
     let ingress = from.ingress.map(|side| side_from_proto(side, &mut unknown));
+    let mut backend = |from| backend_from_proto(from, &mut unknown);
     let backends = from
-        .backends
-        .into_iter()
-        .map(|backend| backend_from_proto(backend, &mut unknown))
-        .collect::<Result<_, _>>()?;
+        .service
+        .map(|service| service.backends.into_iter().map(&mut backend).collect::<Result<Vec<_>, _>>())
+        .transpose()?;
     Ok(Explanation { decision, egress, ingress, fix: from.fix.map(fix_from_proto), backends })
 }
 
-fn side_to_proto(side: &SideDecision) -> proto::SideDecision {
+fn side_to_proto(side: &SideView) -> proto::SideDecision {
     proto::SideDecision {
         isolated: side.isolated,
         decision: side.decision.to_proto(),
@@ -74,18 +79,20 @@ fn side_to_proto(side: &SideDecision) -> proto::SideDecision {
     }
 }
 
-fn side_from_proto(from: proto::SideDecision, unknown: &mut Unknown) -> SideDecision {
-    SideDecision {
+fn side_from_proto(from: proto::SideDecision, unknown: &mut Unknown) -> SideView {
+    SideView {
         isolated: from.isolated,
         decision: unknown.word("decision", from.decision),
         policies: from.policies.into_iter().map(|finding| finding_from_proto(finding, unknown)).collect(),
     }
 }
 
-fn backend_to_proto(backend: &BackendDecision) -> proto::BackendDecision {
+fn backend_to_proto(backend: &BackendView) -> proto::BackendDecision {
     proto::BackendDecision {
+        ip: backend.ip.to_string(),
+        port: backend.port.into(),
         pod: backend.pod.as_ref().map(object_to_proto),
-        address: Some(socket_to_proto(backend.address)),
+        ready: backend.ready,
         decision: backend.decision.to_proto(),
         egress: backend.egress.as_ref().map(side_to_proto),
         ingress: backend.ingress.as_ref().map(side_to_proto),
@@ -95,10 +102,12 @@ fn backend_to_proto(backend: &BackendDecision) -> proto::BackendDecision {
 fn backend_from_proto(
     from: proto::BackendDecision,
     unknown: &mut Unknown,
-) -> Result<BackendDecision, ConvertError> {
-    Ok(BackendDecision {
+) -> Result<BackendView, ConvertError> {
+    Ok(BackendView {
+        ip: ip(&from.ip)?,
+        port: port(from.port)?,
         pod: from.pod.map(object_from_proto),
-        address: socket_from_proto(from.address.ok_or(ConvertError::Missing("backends.address"))?)?,
+        ready: from.ready,
         decision: unknown.word("decision", from.decision),
         egress: from.egress.map(|side| side_from_proto(side, unknown)),
         ingress: from.ingress.map(|side| side_from_proto(side, unknown)),

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use egress_core::policy::Decision;
 use egress_core::protocol::Protocol;
 use egress_core::verdict::{
     Affects, Cause, Confidence, Direction, Hop, HopOutcome, PeerKind, PolicyResult, Side, Stage, State,
 };
 
 use super::super::proto;
-use crate::answers::Decision;
 use crate::status::HookState;
 
 /// An enumeration that has a counterpart on the wire.
