@@ -2,4 +2,9 @@
 
 pub mod k8s;
 pub mod netlink;
+pub mod answers;
+pub mod export;
 pub mod status;
+
+#[cfg(test)]
+mod testing;

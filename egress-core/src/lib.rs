@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cluster;
 pub mod decode;
 pub mod flow;
+pub mod history;
 pub mod identity;
 pub mod input;
 pub mod names;
