@@ -27,6 +27,8 @@ pub struct Lab {
     pub node: Netns,
     /// The internet's namespace.
     pub internet: Netns,
+    /// A namespace beyond the internet's, where a scenario added one.
+    far: Option<Netns>,
     /// The objects of the cluster, as files.
     pub cluster: ClusterState,
     tag: String,
@@ -75,7 +77,7 @@ impl Lab {
         topology::join_internet(&node, &internet)?;
         topology.build(&node, &pods)?;
         let cluster = ClusterState::create(folder.join("cluster"), &pods)?;
-        Ok(Self { servers: Vec::new(), pods, node, internet, cluster, tag: tag.to_owned() })
+        Ok(Self { servers: Vec::new(), pods, node, internet, far: None, cluster, tag: tag.to_owned() })
     }
 
     /// `eg-<pid>-<n>`: what all names of this lab begin with.
@@ -111,7 +113,16 @@ impl Lab {
             Place::CoreDns => &self.coredns().netns,
             Place::Node => &self.node,
             Place::Internet => &self.internet,
+            Place::Far => self.far.as_ref().unwrap_or(&self.internet),
         }
+    }
+
+    /// Adds a namespace beyond the internet's, joined to nothing yet; returns its path.
+    pub fn add_far(&mut self) -> Result<String> {
+        let netns = Netns::create(&format!("{}-far", self.tag))?;
+        let path = netns.path().display().to_string();
+        self.far = Some(netns);
+        Ok(path)
     }
 
     /// Starts a TCP server on both families of each address; returns when it listens.
@@ -127,7 +138,8 @@ impl Lab {
     /// Starts a UDP server on both families of an address that echoes, or swallows what it gets.
     pub fn serve_udp(&mut self, at: Place, listen: (Dual, u16), echo: bool) -> Result<()> {
         let (ips, port) = listen;
-        let mut args = vec!["serve-udp".to_owned(), format!("{}:{port}", ips.v4), format!("[{}]:{port}", ips.v6)];
+        let mut args =
+            vec!["serve-udp".to_owned(), format!("{}:{port}", ips.v4), format!("[{}]:{port}", ips.v6)];
         if !echo {
             args.push("--silent".to_owned());
         }
@@ -195,6 +207,8 @@ pub enum Place {
     Node,
     /// Outside.
     Internet,
+    /// Beyond the internet, after [`Lab::add_far`].
+    Far,
 }
 
 /// What a TCP server does with a connection.

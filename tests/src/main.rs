@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, udp};
-use egress_lab::{cleanup, shell};
+use egress_lab::{cleanup, harness, shell};
 
 #[derive(Debug, Parser)]
 #[command(name = "egress-lab", about = "Small clusters out of network namespaces")]
 enum Command {
+    /// Run the scenarios.
+    Test(harness::Args),
     /// Build a lab and keep it until Ctrl-C, for a look by hand.
     Up(shell::Args),
     /// Remove what labs that were killed have left.
@@ -34,7 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Command::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("egress-lab: {error:#}");
             ExitCode::FAILURE
@@ -42,25 +44,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Test(args) => {
+            cleanup::handle_signals()?;
+            return harness::run(&args);
+        }
         Command::Up(args) => {
             cleanup::handle_signals()?;
-            shell::run(&args)
+            shell::run(&args)?;
         }
         Command::Sweep => {
             for tag in cleanup::sweep() {
                 println!("removed {tag}");
             }
-            Ok(())
         }
-        Command::ServeTcp(args) => serve::run(&args),
-        Command::ServeUdp(args) => udp::serve(&args),
-        Command::ServeDns(args) => dns::run(&args),
-        Command::DelayLine(args) => delay::run(&args),
-        Command::Connect(args) => connect::run(&args),
-        Command::Lookup(args) => lookup::run(&args),
-        Command::SendUdp(args) => udp::send(&args),
-        Command::Flood(args) => flood::run(&args),
+        Command::ServeTcp(args) => serve::run(&args)?,
+        Command::ServeUdp(args) => udp::serve(&args)?,
+        Command::ServeDns(args) => dns::run(&args)?,
+        Command::DelayLine(args) => delay::run(&args)?,
+        Command::Connect(args) => connect::run(&args)?,
+        Command::Lookup(args) => lookup::run(&args)?,
+        Command::SendUdp(args) => udp::send(&args)?,
+        Command::Flood(args) => flood::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

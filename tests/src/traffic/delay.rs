@@ -57,7 +57,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Makes a tunnel device of bare IP packets in the current namespace.
 fn tunnel(name: &str) -> Result<File> {
-    let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun").context("opening /dev/net/tun")?;
+    let file =
+        OpenOptions::new().read(true).write(true).open("/dev/net/tun").context("opening /dev/net/tun")?;
     // SAFETY: all zeros is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {

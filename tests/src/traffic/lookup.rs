@@ -29,7 +29,11 @@ pub struct Resolver {
     #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(DNS_SERVICE.v4), 53))]
     pub dns: SocketAddr,
     /// Search list.
-    #[arg(long, value_delimiter = ',', default_value = "default.svc.cluster.local,svc.cluster.local,cluster.local")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "default.svc.cluster.local,svc.cluster.local,cluster.local"
+    )]
     pub search: Vec<String>,
     /// Names with fewer dots are tried with the search list first.
     #[arg(long, default_value_t = 5)]
@@ -135,7 +139,10 @@ fn ask(name: &str, resolver: &Resolver, result: &mut Resolution) -> io::Result<&
 
 /// Fills in answers until both are there or the time is up.
 fn receive(
-    socket: &UdpSocket, resolver: &Resolver, questions: &[Message; 2], answers: &mut [Option<Message>; 2],
+    socket: &UdpSocket,
+    resolver: &Resolver,
+    questions: &[Message; 2],
+    answers: &mut [Option<Message>; 2],
 ) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs_f64(resolver.dns_timeout);
     let mut buffer = [0; 4096];
