@@ -4,6 +4,8 @@
 //! to the namespace of the thread that opened it. All parts share one small codec ([`wire`]) and one socket
 //! ([`socket`]); they decode only the attributes they need, so an attribute of a newer kernel breaks nothing.
 
+pub mod conntrack;
+mod netfilter;
 pub mod netns;
 pub mod network;
 mod socket;

@@ -21,6 +21,7 @@ const BUFFER: usize = 1 << 17;
 const ATTEMPTS: usize = 5;
 
 /// A netlink socket of the namespace of the thread that opened it.
+#[derive(Debug)]
 pub(super) struct NetlinkSocket {
     socket: Socket,
     sequence: u32,

@@ -113,6 +113,16 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
+/// Two bytes in network byte order, as netfilter writes them.
+pub(super) fn be16(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+/// Four bytes in network byte order, as netfilter writes them.
+pub(super) fn be32(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().copied().map(u32::from_be_bytes)
+}
+
 /// An address: 4 bytes are IPv4, 16 are IPv6.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
