@@ -36,7 +36,7 @@ pub mod query_response {
     pub enum Message {
         /// First, once: what was watched, so that an empty answer can be judged.
         #[prost(message, tag = "1")]
-        Watched(super::GetStatusResponse),
+        Watched(::prost::alloc::boxed::Box<super::GetStatusResponse>),
         /// A verdict, or with `follow` a revision of one by its `id`.
         #[prost(message, tag = "2")]
         Verdict(::prost::alloc::boxed::Box<super::Verdict>),
@@ -309,8 +309,15 @@ pub struct ExplainResponse {
     /// What to do about a denial.
     #[prost(message, optional, tag = "4")]
     pub fix: ::core::option::Option<Fix>,
-    /// One for each backend of a Service.
-    #[prost(message, repeated, tag = "5")]
+    /// Where the destination is a Service: its backends one by one.
+    #[prost(message, optional, tag = "5")]
+    pub service: ::core::option::Option<BackendDecisions>,
+}
+/// The backends of a Service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackendDecisions {
+    /// One for each; none if the Service has no endpoint.
+    #[prost(message, repeated, tag = "1")]
     pub backends: ::prost::alloc::vec::Vec<BackendDecision>,
 }
 /// What the policies of one side say.
@@ -329,20 +336,26 @@ pub struct SideDecision {
 /// What is decided for one backend of a Service.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BackendDecision {
-    /// The backend's pod, if one is known.
-    #[prost(message, optional, tag = "1")]
+    /// Address.
+    #[prost(string, tag = "1")]
+    pub ip: ::prost::alloc::string::String,
+    /// Port after translation.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// The pod, if it is one.
+    #[prost(message, optional, tag = "3")]
     pub pod: ::core::option::Option<ObjectName>,
-    /// Its address and port.
-    #[prost(message, optional, tag = "2")]
-    pub address: ::core::option::Option<SocketAddress>,
+    /// It is ready, so the Service forwards to it.
+    #[prost(bool, tag = "4")]
+    pub ready: bool,
     /// Both sides together.
-    #[prost(enumeration = "Decision", tag = "3")]
+    #[prost(enumeration = "Decision", tag = "5")]
     pub decision: i32,
     /// The source's side.
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, tag = "6")]
     pub egress: ::core::option::Option<SideDecision>,
-    /// The destination's side.
-    #[prost(message, optional, tag = "5")]
+    /// The backend's side.
+    #[prost(message, optional, tag = "7")]
     pub ingress: ::core::option::Option<SideDecision>,
 }
 /// Nothing to say.
