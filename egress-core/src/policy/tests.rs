@@ -2,6 +2,9 @@
 
 mod admits;
 mod exempt;
+mod fixes;
+mod generate;
+mod oracle;
 mod scale;
 mod services;
 mod words;
