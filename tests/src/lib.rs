@@ -5,6 +5,7 @@ pub mod agent;
 pub mod cleanup;
 pub mod client;
 pub mod cluster;
+pub mod demo;
 pub mod enforce;
 pub mod expect;
 pub mod harness;

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, udp};
-use egress_lab::{cleanup, harness, shell};
+use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
 #[command(name = "egress-lab", about = "Small clusters out of network namespaces")]
 enum Command {
     /// Run the scenarios.
     Test(harness::Args),
+    /// The tour: a pod that cannot reach api.stripe.com, and why.
+    Demo,
     /// Build a lab and keep it until Ctrl-C, for a look by hand.
     Up(shell::Args),
     /// Remove what labs that were killed have left.
@@ -49,6 +51,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => {
             cleanup::handle_signals()?;
             return harness::run(&args);
+        }
+        Command::Demo => {
+            cleanup::handle_signals()?;
+            demo::run()?;
         }
         Command::Up(args) => {
             cleanup::handle_signals()?;

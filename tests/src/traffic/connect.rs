@@ -141,6 +141,7 @@ fn talk(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
 fn linger_zero(stream: &TcpStream) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = libc::socklen_t::try_from(size_of::<libc::linger>()).map_err(io::Error::other)?;
     // SAFETY: the option's value is a live `linger` of the size given.
     let result = unsafe {
         libc::setsockopt(
@@ -148,7 +149,7 @@ fn linger_zero(stream: &TcpStream) -> io::Result<()> {
             libc::SOL_SOCKET,
             libc::SO_LINGER,
             (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
+            length,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -106,11 +106,12 @@ fn tcp_checksum(packet: &[u8; LENGTH]) -> u16 {
 /// Hands packets to the kernel; returns how many it took.
 fn send(socket: &OwnedFd, peer: SocketAddrV4, packets: &mut [[u8; LENGTH]]) -> Result<u64> {
     let mut to = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_family: libc::sa_family_t::try_from(libc::AF_INET)?,
         sin_port: 0,
         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(peer.ip().octets()) },
         sin_zero: [0; 8],
     };
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>())?;
     let mut parts: Vec<_> = packets
         .iter_mut()
         .map(|packet| libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: LENGTH })
@@ -121,7 +122,7 @@ fn send(socket: &OwnedFd, peer: SocketAddrV4, packets: &mut [[u8; LENGTH]]) -> R
             // SAFETY: all zeros is a valid mmsghdr; the pointers set below outlive the call.
             let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
             message.msg_hdr.msg_name = (&raw mut to).cast();
-            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            message.msg_hdr.msg_namelen = length;
             message.msg_hdr.msg_iov = part;
             message.msg_hdr.msg_iovlen = 1;
             message
