@@ -81,7 +81,7 @@ impl Pipeline {
         };
         let asked = PolicyFlow { from: frame.client.clone(), to, port, protocol };
         let view = policy::evaluate(&self.index, &asked);
-        let fix = None;
+        let fix = if view.denies() { policy::fix(&self.index, &asked, &view) } else { None };
         let dns_name = match &event.outcome {
             Outcome::Dns(failure) => Some(failure.name.clone()),
             _ => None,
