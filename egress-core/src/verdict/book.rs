@@ -59,9 +59,8 @@ impl Book {
         entries.retain(|entry| {
             entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
         });
-        let same = entries
-            .iter_mut()
-            .find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
+        let same =
+            entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
         match same {
             Some(entry) => {
                 entry.verdict = Arc::new(merge(&entry.verdict, fresh));

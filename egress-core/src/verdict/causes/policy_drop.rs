@@ -15,7 +15,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     }
     let dropped = case.filtered();
     let silent_dns = matches!(&case.event.outcome, Outcome::Dns(failure)
-        if failure.outcome == crate::flow::DnsOutcome::Timeout) && never_left(case);
+        if failure.outcome == crate::flow::DnsOutcome::Timeout)
+        && never_left(case);
     if dropped.is_none() && !case.vanished() && !silent_dns {
         return None;
     }
@@ -50,7 +51,11 @@ fn confidence(case: &Case<'_>) -> Confidence {
     let Some(drop) = case.filtered() else { return Confidence::Likely };
     let attributed = matches!(place::attribution(case, drop), Attribution::Only { .. });
     let netfilter = matches!(drop.site, DropSite::Filter(_));
-    if attributed && netfilter && !case.policy.undefined_protocol { Confidence::Certain } else { Confidence::Likely }
+    if attributed && netfilter && !case.policy.undefined_protocol {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
 }
 
 fn isolating(side: Option<&SideView>) -> bool {
