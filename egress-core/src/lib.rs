@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod decode;
+pub mod explain;
 pub mod identity;
 pub mod input;
 pub mod node;
