@@ -1,5 +1,9 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
+mod flood;
+mod input;
+mod kill;
+
 use anyhow::Result;
 
 /// A check.
@@ -18,5 +22,8 @@ pub struct Check {
 
 /// Every check.
 pub fn all() -> Vec<Check> {
-    Vec::new()
+    let mut checks = input::all();
+    checks.push(kill::check());
+    checks.push(flood::check());
+    checks
 }
