@@ -3,6 +3,9 @@
 
 mod objects;
 mod policy;
+mod selector;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use objects::{
     Backend, Container, ContainerPort, EndpointSlice, Labels, Namespace, Node, Object, ObjectKind, ObjectRef,

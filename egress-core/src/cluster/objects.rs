@@ -47,6 +47,25 @@ pub enum ObjectKind {
     NetworkPolicy,
 }
 
+impl ObjectKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Pod, Self::Namespace, Self::Node, Self::Service, Self::EndpointSlice, Self::NetworkPolicy];
+
+    /// The resource's name in the API, as `kubectl get` takes it.
+    #[must_use]
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::Namespace => "namespaces",
+            Self::Node => "nodes",
+            Self::Service => "services",
+            Self::EndpointSlice => "endpointslices",
+            Self::NetworkPolicy => "networkpolicies",
+        }
+    }
+}
+
 /// Names an object. `namespace` is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
@@ -125,6 +144,26 @@ pub struct ContainerPort {
     pub protocol: Protocol,
 }
 
+impl Pod {
+    /// `namespace` and `name`.
+    #[must_use]
+    pub fn reference(&self) -> PodRef {
+        PodRef { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The same object, in whatever version: equal namespace, name and UID.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.namespace == other.namespace && self.uid == other.uid
+    }
+
+    /// The addresses that are this pod's alone: none on the host network, none once it has finished.
+    #[must_use]
+    pub fn own_ips(&self) -> &[IpAddr] {
+        if self.host_network || self.finished { &[] } else { &self.ips }
+    }
+}
+
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Namespace {
@@ -164,6 +203,14 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `spec.selector`; `None` where the Service has none.
     pub selector: Option<Labels>,
+}
+
+impl Service {
+    /// `namespace` and `name`.
+    #[must_use]
+    pub fn reference(&self) -> PodRef {
+        PodRef { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
 }
 
 /// A port of a Service.
@@ -228,4 +275,10 @@ pub struct PodRef {
     pub namespace: String,
     /// Name.
     pub name: String,
+}
+
+impl std::fmt::Display for PodRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }

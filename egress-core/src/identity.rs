@@ -1,0 +1,19 @@
+//! Identity: which pod, Service or node an address is, as of an event's time.
+//!
+//! [`ClusterIndex`] is a synchronous state machine: cluster changes go in, look-ups are answered from memory.
+//! Addresses are reused, so pods are looked up as of a time, and pods that are gone stay answerable for a while.
+
+mod backends;
+mod claims;
+mod endpoint;
+mod index;
+mod nodes;
+mod pods;
+mod policies;
+mod services;
+#[cfg(test)]
+mod tests;
+
+pub use backends::ServiceBackend;
+pub use endpoint::Endpoint;
+pub use index::ClusterIndex;

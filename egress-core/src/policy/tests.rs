@@ -1,0 +1,32 @@
+//! Policies and traffic, as tables: a topology in a few lines and what is said of it.
+
+mod admits;
+mod exempt;
+mod fixes;
+mod generate;
+mod oracle;
+mod scale;
+mod services;
+mod words;
+
+use super::{Decision, PolicyFlow, PolicyView, evaluate};
+use crate::cluster::testing::{NOW, ip};
+use crate::identity::ClusterIndex;
+use crate::protocol::Protocol;
+
+/// Traffic from one address to another; `to` as `443/TCP at 203.0.113.4`.
+pub(super) fn flow(index: &ClusterIndex, from: &str, to: &str) -> PolicyFlow {
+    let (what, at) = to.split_once(" at ").expect("port/PROTOCOL at address");
+    let (port, protocol) = what.split_once('/').expect("port/PROTOCOL");
+    let (port, protocol): (u16, Protocol) = (port.parse().unwrap(), protocol.parse().unwrap());
+    let from = index.resolve(ip(from), 0, Protocol::Other, NOW);
+    PolicyFlow { from, to: index.resolve(ip(at), port, protocol, NOW), port, protocol }
+}
+
+pub(super) fn judge(index: &ClusterIndex, from: &str, to: &str) -> PolicyView {
+    evaluate(index, &flow(index, from, to))
+}
+
+pub(super) fn decision(index: &ClusterIndex, from: &str, to: &str) -> Decision {
+    judge(index, from, to).decision
+}
