@@ -3,6 +3,7 @@
 mod flood;
 mod input;
 mod kill;
+mod lab;
 
 use anyhow::Result;
 
@@ -14,6 +15,8 @@ pub struct Check {
     pub sentence: &'static str,
     /// What must be there; a reason why it is not skips the check.
     pub needs: fn() -> Option<String>,
+    /// It asks the agent; false: it proves the lab alone.
+    pub agent: bool,
     /// Runs beside nothing else.
     pub alone: bool,
     /// Returns what was measured, in words.
@@ -22,7 +25,8 @@ pub struct Check {
 
 /// Every check.
 pub fn all() -> Vec<Check> {
-    let mut checks = input::all();
+    let mut checks = lab::all();
+    checks.extend(input::all());
     checks.push(kill::check());
     checks.push(flood::check());
     checks

@@ -23,6 +23,7 @@ pub(super) fn check() -> Check {
         name: "flood",
         sentence: "200,000 SYNs dropped by policy: delivered + aggregated + lost = sent, and memory does not grow",
         needs: || None,
+        agent: true,
         alone: true,
         run,
     }

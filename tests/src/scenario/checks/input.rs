@@ -23,7 +23,8 @@ const NOBODY: u32 = 65534;
 const FREE_PORT: &str = "127.0.0.1:0";
 
 pub(super) fn all() -> Vec<Check> {
-    let check = |name, sentence, run| Check { name, sentence, needs: || None, alone: false, run };
+    let check =
+        |name, sentence, run| Check { name, sentence, needs: || None, alone: false, agent: true, run };
     vec![
         check("input-manifest", "a manifest that is no YAML is named by its file", manifest),
         check("input-cidr", "a NetworkPolicy with an invalid CIDR is named with its value", cidr),

@@ -24,6 +24,7 @@ pub(super) fn check() -> Check {
         sentence: "kill -9 mid-traffic: no program, map, link or pin is left, no other program is touched, and a \
                    new agent has a verdict within 2 s",
         needs: || super::super::program("tc"),
+        agent: true,
         alone: true,
         run,
     }
