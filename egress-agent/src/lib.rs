@@ -1,9 +1,9 @@
 //! The agent: the edges around `egress-core`.
 
-pub mod k8s;
-pub mod netlink;
 pub mod answers;
 pub mod export;
+pub mod k8s;
+pub mod netlink;
 pub mod status;
 
 #[cfg(test)]

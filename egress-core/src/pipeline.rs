@@ -3,6 +3,8 @@
 
 mod count;
 mod frame;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
