@@ -88,6 +88,21 @@ pub fn sweep() -> Vec<String> {
     left.into_iter().collect()
 }
 
+/// What is there of a lab: its namespaces and its folder.
+pub fn left_of(tag: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    for root in ["/run/netns", "/run/egress-lab"] {
+        let Ok(entries) = fs::read_dir(root) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == tag || name.starts_with(&format!("{tag}-")) {
+                left.push(format!("{root}/{name}"));
+            }
+        }
+    }
+    left
+}
+
 /// Whether this process id is a lab that runs.
 fn is_lab(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("egress"))

@@ -38,7 +38,8 @@ pub fn run() -> Result<()> {
     let began = Instant::now();
     cleanup::sweep();
     let tag = tour()?;
-    check_nothing_left(&tag)?;
+    let left = cleanup::left_of(&tag);
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
     println!("\nEverything is taken down again. The tour took {:.1} s.", began.elapsed().as_secs_f64());
     Ok(())
 }
@@ -186,18 +187,6 @@ fn told(outcome: &Outcome) -> String {
         "timeout" => format!("Connection timed out after {:.1} s", outcome.seconds),
         other => format!("{other} (errno {})", outcome.errno),
     }
-}
-
-/// No namespace, no folder.
-fn check_nothing_left(tag: &str) -> Result<()> {
-    for root in ["/run/netns", "/run/egress-lab"] {
-        let Ok(entries) = std::fs::read_dir(root) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            ensure!(!name.to_string_lossy().starts_with(tag), "{root}/{} is left", name.display());
-        }
-    }
-    Ok(())
 }
 
 fn title(text: &str) {

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let checks: &'static [Check] = Box::leak(checks::all().into_boxed_slice());
     let wanted = |name: &str| args.filter.is_empty() || args.filter.iter().any(|f| name.contains(f.as_str()));
     let scenarios: Vec<_> = scenarios.iter().filter(|s| wanted(s.name)).collect();
-    let checks: Vec<_> = checks.iter().filter(|c| wanted(c.name) && !args.no_agent).collect();
+    let checks: Vec<_> = checks.iter().filter(|c| wanted(c.name) && !(args.no_agent && c.agent)).collect();
     if scenarios.is_empty() && checks.is_empty() {
         bail!("no scenario matches {}", args.filter.join(", "));
     }

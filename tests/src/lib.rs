@@ -2,6 +2,7 @@
 //! the scenarios that judge the agent by what it says about them.
 
 pub mod agent;
+pub mod bpf;
 pub mod cleanup;
 pub mod client;
 pub mod cluster;

@@ -1,5 +1,10 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
+mod flood;
+mod input;
+mod kill;
+mod lab;
+
 use anyhow::Result;
 
 /// A check.
@@ -10,6 +15,8 @@ pub struct Check {
     pub sentence: &'static str,
     /// What must be there; a reason why it is not skips the check.
     pub needs: fn() -> Option<String>,
+    /// It asks the agent; false: it proves the lab alone.
+    pub agent: bool,
     /// Runs beside nothing else.
     pub alone: bool,
     /// Returns what was measured, in words.
@@ -18,5 +25,9 @@ pub struct Check {
 
 /// Every check.
 pub fn all() -> Vec<Check> {
-    Vec::new()
+    let mut checks = lab::all();
+    checks.extend(input::all());
+    checks.push(kill::check());
+    checks.push(flood::check());
+    checks
 }
