@@ -333,30 +333,41 @@ pub struct LossRecord {
     pub count: u64,
     /// The [`RecordKind`] that was lost; 0 if mixed.
     pub of_kind: u16,
-    /// 1: no room in the ring; 2: user-space queue full; 3: drops counted only per pod (aggregation map full).
+    /// 1: no room in the ring; 2: user-space queue full; 3: drops counted only per pod (aggregation map full);
+    /// 4: TC records withheld by the budget of the slot; 5: the program could not run, it was interrupted by
+    /// itself (what it would have said is unknown).
     pub stage: u16,
     /// Explicit padding, zero.
     pub pad: u32,
 }
 
-/// Reads a record of exactly its own length.
-///
-/// `None` if the length differs. `T` must be one of the record types of this crate: all bit patterns of them
-/// are valid.
+/// A record type: `repr(C)`, of integers and byte arrays only.
 ///
 /// # Safety
-/// `T` must be valid for every bit pattern.
+/// Every bit pattern must be a valid value of the type.
+pub unsafe trait Record: Copy {}
+
+/// Reads a record of exactly its own length, at any alignment. `None` if the length differs.
 #[must_use]
-pub unsafe fn read_record<T: Copy>(bytes: &[u8]) -> Option<T> {
+pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {
     if bytes.len() != size_of::<T>() {
         return None;
     }
-    // SAFETY: the length was checked, the caller vouches for `T`, and alignment is not assumed.
+    // SAFETY: the length was checked, `Record` vouches for every bit pattern, and alignment is not assumed.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// The bytes of a record, as the ring would carry them.
+#[must_use]
+pub fn record_bytes<T: Record>(record: &T) -> &[u8] {
+    // SAFETY: records have no implicit padding (their layouts are asserted), so every byte is initialised.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record).cast::<u8>(), size_of::<T>()) }
 }
 
 macro_rules! layout {
     ($($type:ty: $size:expr;)*) => {$(
+        // SAFETY: integers and byte arrays only, as asked at the top of the file.
+        unsafe impl Record for $type {}
         const _: () = assert!(size_of::<$type>() == $size);
         const _: () = assert!(core::mem::align_of::<$type>() == 8);
     )*};

@@ -1,5 +1,21 @@
 //! Raw records become observations: the only place that knows raw integers and kernel enum numbers.
 
+mod dns;
+mod drops;
 mod names;
+mod observation;
+mod packet;
+mod record;
+mod socket;
 
+pub use dns::{DnsAnswer, DnsMessage};
+pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
+pub use observation::{
+    Aggregated, Application, Conntrack, DropSeen, Loss, Observation, PacketSeen, ResetSeen, RetransmitSeen,
+    Seen, SockStateSeen, Tap,
+};
+pub(crate) use packet::is_closing;
+pub use packet::{IcmpError, Packet, Transport, Tuple};
+pub use record::{DecodeError, decode};
+pub use socket::TcpState;

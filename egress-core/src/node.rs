@@ -1,5 +1,7 @@
 //! What the agent knows of its node: devices, routes, and who else filters packets there.
 
+mod state;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::Protocol;
 use crate::verdict::SocketAddress;
+
+pub use state::{Attribution, NodeState};
 
 /// A change of the node, from netlink. Each replaces what was known of its subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

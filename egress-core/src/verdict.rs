@@ -1,9 +1,20 @@
 //! Verdicts: what the product says. The shape is a contract (JSON `egress.v1`, gRPC, metric labels).
 
+mod book;
+mod case;
+mod causes;
+mod evidence;
+mod judge;
 mod model;
+mod path;
 
+pub use book::{Book, Subject};
+pub use case::Case;
+pub use evidence::evidence;
+pub use judge::{Judgement, judge};
 pub use model::{
     Affects, Cause, Confidence, Direction, Evidence, Fix, Hop, HopOutcome, PathHop, PeerKind, PeerRef,
     PodIdentity, PolicyFinding, PolicyResult, SCHEMA, Side, SocketAddress, Stage, State, Translation,
     Verdict,
 };
+pub use path::path;

@@ -339,7 +339,7 @@ pub struct Translation {
 }
 
 /// Address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SocketAddress {
     /// Address.
     pub ip: IpAddr,

@@ -1,0 +1,3 @@
+//! The ways out: gRPC, metrics and the health of the agent over HTTP.
+
+pub mod grpc;

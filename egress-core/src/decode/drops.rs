@@ -1,0 +1,232 @@
+//! What kind of place dropped a packet: from the reason's name and the function, never from numbers.
+
+/// The kind of place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropSite {
+    /// A packet filter.
+    Filter(FilterKind),
+    /// No socket wanted it: the port is closed, or the flow is over.
+    NoSocket,
+    /// No route, or one that refuses.
+    Route,
+    /// Reverse-path filter or martian source.
+    ReversePath,
+    /// The next hop's link-layer address could not be found.
+    Neighbour,
+    /// Time to live ran out.
+    Ttl,
+    /// Larger than the next hop takes.
+    TooBig,
+    /// A buffer, queue or backlog was full.
+    Resource,
+    /// Happens to healthy flows: duplicates, late packets, queues of closed sockets.
+    Benign,
+    /// Anything else.
+    Other,
+}
+
+/// Which packet filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterKind {
+    /// nftables or iptables-nft: the rule engine itself freed it.
+    Nftables,
+    /// iptables-legacy, or conntrack inside a netfilter hook.
+    Netfilter,
+    /// A TC program or filter, ingress.
+    TcIngress,
+    /// A TC program or filter, egress.
+    TcEgress,
+    /// An XDP program.
+    Xdp,
+    /// A cgroup BPF program.
+    Cgroup,
+    /// A bridge's isolation or filter.
+    Bridge,
+    /// IPsec policy.
+    Xfrm,
+}
+
+/// Where in the packet's way it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Before the routing decision.
+    Prerouting,
+    /// To this machine (or namespace) itself.
+    Input,
+    /// Through it.
+    Forward,
+    /// From it.
+    Output,
+    /// After the routing decision, about to leave.
+    Postrouting,
+    /// Not known.
+    Unknown,
+}
+
+impl Hook {
+    /// As netfilter writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prerouting => "PREROUTING",
+            Self::Input => "INPUT",
+            Self::Forward => "FORWARD",
+            Self::Output => "OUTPUT",
+            Self::Postrouting => "POSTROUTING",
+            Self::Unknown => "",
+        }
+    }
+}
+
+/// Judges by reason and function. `NOT_SPECIFIED` leaves the function alone to decide.
+pub(super) fn site(reason: &str, function: &str) -> DropSite {
+    by_reason(reason).unwrap_or_else(|| by_function(function))
+}
+
+fn by_reason(reason: &str) -> Option<DropSite> {
+    Some(match reason {
+        "NETFILTER_DROP" => DropSite::Filter(FilterKind::Netfilter),
+        "TC_INGRESS" => DropSite::Filter(FilterKind::TcIngress),
+        "TC_EGRESS" => DropSite::Filter(FilterKind::TcEgress),
+        "XDP" => DropSite::Filter(FilterKind::Xdp),
+        "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => DropSite::Filter(FilterKind::Cgroup),
+        "XFRM_POLICY" => DropSite::Filter(FilterKind::Xfrm),
+        "BRIDGE_INGRESS_STP_STATE" | "BRIDGE_NO_EGRESS_PORT" => DropSite::Filter(FilterKind::Bridge),
+        "NO_SOCKET" => DropSite::NoSocket,
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" | "IP6_OUTNOROUTES" | "IPV6_OUTNOROUTES" => DropSite::Route,
+        "IP_RPFILTER" | "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_LOCALNET" => DropSite::ReversePath,
+        "NEIGH_FAILED" | "NEIGH_QUEUEFULL" | "NEIGH_DEAD" | "NEIGH_CREATEFAIL" | "NEIGH_HH_FILLFAIL" => {
+            DropSite::Neighbour
+        }
+        "PKT_TOO_BIG" => DropSite::TooBig,
+        "SOCKET_RCVBUFF"
+        | "SOCKET_BACKLOG"
+        | "QDISC_DROP"
+        | "CPU_BACKLOG"
+        | "FULL_RING"
+        | "NOMEM"
+        | "PROTO_MEM"
+        | "QDISC_OVERLIMIT"
+        | "QDISC_CONGESTED"
+        | "TCP_LISTEN_OVERFLOW"
+        | "TCP_REQQFULLDROP"
+        | "TCP_OFO_QUEUE_PRUNE"
+        | "TCP_ZEROWINDOW" => DropSite::Resource,
+        "SOCKET_CLOSE"
+        | "QUEUE_PURGE"
+        | "TCP_CLOSE"
+        | "TCP_FASTOPEN"
+        | "TCP_OLD_ACK"
+        | "TCP_OLD_DATA"
+        | "TCP_OLD_SEQUENCE"
+        | "TCP_OVERWINDOW"
+        | "TCP_OFOMERGE"
+        | "TCP_RFC7323_PAWS"
+        | "TCP_RFC7323_PAWS_ACK"
+        | "TCP_RFC7323_TW_PAWS"
+        | "TCP_RFC7323_TSECR"
+        | "TCP_INVALID_SEQUENCE"
+        | "TCP_INVALID_END_SEQUENCE"
+        | "TCP_INVALID_ACK_SEQUENCE"
+        | "TCP_RESET"
+        | "TCP_INVALID_SYN"
+        | "TCP_ACK_UNSENT_DATA"
+        | "TCP_TOO_OLD_ACK"
+        | "TCP_ABORT_ON_DATA"
+        | "TCP_ABORT_ON_CLOSE"
+        | "PACKET_SOCK_ERROR"
+        | "IPV6_NDISC_BAD_OPTIONS"
+        | "OTHERHOST"
+        | "UNHANDLED_PROTO"
+        | "DUP_FRAG"
+        | "FRAG_REASM_TIMEOUT"
+        | "LOCAL_MAC"
+        | "DEV_READY"
+        | "UNICAST_IN_L2_MULTICAST"
+        | "MULTICAST_NOMEM"
+        | "IP_INVALID_DEST"
+        | "NETFILTER_STOLEN"
+        | "CONSUMED" => DropSite::Benign,
+        _ => return None,
+    })
+}
+
+fn by_function(function: &str) -> DropSite {
+    match function {
+        "nft_do_chain" | "nft_do_chain_inet" | "nft_do_chain_ipv4" | "nft_do_chain_ipv6" => {
+            DropSite::Filter(FilterKind::Nftables)
+        }
+        "nf_hook_slow" | "nf_hook_slow_list" | "ipt_do_table" | "ip6t_do_table" => {
+            DropSite::Filter(FilterKind::Netfilter)
+        }
+        "do_xdp_generic" | "veth_xdp_rcv_skb" | "netif_receive_generic_xdp" | "bpf_prog_run_generic_xdp" => {
+            DropSite::Filter(FilterKind::Xdp)
+        }
+        "sch_handle_ingress" | "tcx_run" => DropSite::Filter(FilterKind::TcIngress),
+        "sch_handle_egress" => DropSite::Filter(FilterKind::TcEgress),
+        "br_handle_frame_finish" | "br_handle_frame" | "br_forward" => DropSite::Filter(FilterKind::Bridge),
+        "ip_error"
+        | "ip6_pkt_discard"
+        | "ip6_pkt_discard_out"
+        | "ip6_pkt_prohibit"
+        | "ip6_pkt_prohibit_out"
+        | "ip6_pkt_drop"
+        | "dst_discard_out"
+        | "dst_discard" => DropSite::Route,
+        "neigh_invalidate" | "arp_error_report" | "ndisc_error_report" | "__neigh_event_send" => {
+            DropSite::Neighbour
+        }
+        "tcp_v4_rcv"
+        | "tcp_v6_rcv"
+        | "__udp4_lib_rcv"
+        | "__udp6_lib_rcv"
+        | "udpv6_rcv"
+        | "ping_rcv"
+        | "ip6_mc_input"
+        | "ip_rcv_finish_core"
+        | "tcp_rcv_state_process"
+        | "tcp_data_queue"
+        | "tcp_rcv_established"
+        | "tcp_v4_do_rcv"
+        | "tcp_v6_do_rcv"
+        | "skb_release_data"
+        | "icmp_rcv"
+        | "icmpv6_rcv"
+        | "ndisc_rcv"
+        | "arp_rcv"
+        | "raw_rcv"
+        | "raw_v4_input"
+        | "igmp_rcv"
+        | "packet_rcv" => DropSite::Benign,
+        _ => DropSite::Other,
+    }
+}
+
+/// Refines the kind of a netfilter drop by the function, and knows the place of TTL drops.
+pub(super) fn refine(site: DropSite, reason: &str, function: &str) -> DropSite {
+    match site {
+        DropSite::Filter(FilterKind::Netfilter) if function.starts_with("nft_do_chain") => {
+            DropSite::Filter(FilterKind::Nftables)
+        }
+        DropSite::Other if reason == "IP_INHDR" && matches!(function, "ip_forward" | "ip6_forward") => {
+            DropSite::Ttl
+        }
+        other => other,
+    }
+}
+
+/// Which netfilter hook, from what the packet carried: the handler of its route, its device and the route's.
+pub(super) fn hook(input: Option<&str>, has_route: bool, device: u32, iif: u32, route_device: u32) -> Hook {
+    if !has_route {
+        return if device == 0 { Hook::Output } else { Hook::Prerouting };
+    }
+    match input {
+        Some("ip_forward" | "ip6_forward") if route_device != 0 && device == route_device => {
+            Hook::Postrouting
+        }
+        Some("ip_forward" | "ip6_forward") => Hook::Forward,
+        Some("ip_local_deliver" | "ip6_input") if iif != 0 => Hook::Input,
+        _ if device == 0 || iif == 0 => Hook::Output,
+        _ => Hook::Unknown,
+    }
+}

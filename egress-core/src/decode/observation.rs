@@ -1,0 +1,178 @@
+//! What the records say, in our own types.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{DnsMessage, DropSite, Hook, Packet, TcpState, Tuple};
+use crate::time::Mono;
+use crate::verdict::SocketAddress;
+
+/// Something the kernel side saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When.
+    pub at: Mono,
+    /// Inode number of the network namespace; 0 where unknown.
+    pub netns: u32,
+    /// Device in that namespace; 0 where unknown.
+    pub ifindex: u32,
+    /// What.
+    pub seen: Seen,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// The kernel dropped a packet.
+    Drop(Box<DropSeen>),
+    /// TC saw a packet.
+    Packet(Box<PacketSeen>),
+    /// A segment was sent again.
+    Retransmit(RetransmitSeen),
+    /// A socket changed its state.
+    SockState(SockStateSeen),
+    /// A TCP reset was sent or received.
+    Reset(ResetSeen),
+    /// Drops that were only counted.
+    Aggregated(Aggregated),
+    /// Events that were lost.
+    Lost(Loss),
+}
+
+/// A dropped packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropSeen {
+    /// Network namespace it was dropped in; 0 where unknown.
+    pub netns: u32,
+    /// Device of the packet at that point, 0 where it had none.
+    pub ifindex: u32,
+    /// Name of the drop reason (`NETFILTER_DROP`), or `NOT_SPECIFIED` where the kernel gives none.
+    pub reason: Arc<str>,
+    /// Function that dropped it; `?` if its address has no name.
+    pub function: Arc<str>,
+    /// What kind of place that is.
+    pub site: DropSite,
+    /// Netfilter hook or stage, from the packet's route and devices.
+    pub hook: Hook,
+    /// The packet.
+    pub packet: Packet,
+    /// Device it came in by, 0 for local output.
+    pub iif: u32,
+    /// Device of its route, 0 if it has none.
+    pub dst_ifindex: u32,
+    /// Its connection's tuples, if conntrack knew it.
+    pub conntrack: Option<Conntrack>,
+    /// What it carried, where that matters.
+    pub application: Option<Application>,
+}
+
+/// Conntrack tuples of a packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conntrack {
+    /// As the client sent it.
+    pub original: Tuple,
+    /// As the server answers it.
+    pub reply: Tuple,
+}
+
+/// Where TC saw a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tap {
+    /// It left the pod.
+    PodOut,
+    /// It goes to the pod.
+    PodIn,
+    /// It leaves the node.
+    UplinkOut,
+    /// It came to the node.
+    UplinkIn,
+}
+
+/// A packet seen by TC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PacketSeen {
+    /// Where.
+    pub tap: Tap,
+    /// The packet.
+    pub packet: Packet,
+    /// What it carries, where that matters.
+    pub application: Option<Application>,
+}
+
+/// Payload that matters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Application {
+    /// A DNS message.
+    Dns(DnsMessage),
+}
+
+/// A segment sent again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetransmitSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// Identity of the socket.
+    pub socket: u64,
+    /// State of the socket.
+    pub state: TcpState,
+    /// The segment is a SYN (not a SYN-ACK).
+    pub syn: bool,
+    /// Sequence number.
+    pub seq: u32,
+    /// First byte not acknowledged.
+    pub una: u32,
+}
+
+/// A change of a socket's state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SockStateSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// Identity of the socket.
+    pub socket: u64,
+    /// Before.
+    pub old: TcpState,
+    /// After.
+    pub new: TcpState,
+    /// Positive errno, 0 if none.
+    pub error: u32,
+    /// Process, for transitions that a process makes.
+    pub pid: u32,
+}
+
+/// A reset sent or received by this machine's stack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ResetSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// We sent it.
+    pub sent: bool,
+    /// State of the socket, if there was one.
+    pub state: Option<TcpState>,
+}
+
+/// Drops that were only counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregated {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination; port 0 where there is none.
+    pub destination: SocketAddress,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP, and the packets opened connections.
+    pub syn: bool,
+    /// Name of the drop reason.
+    pub reason: Arc<str>,
+    /// Function that dropped them.
+    pub function: Arc<str>,
+    /// How many.
+    pub count: u64,
+}
+
+/// Events that were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// How many.
+    pub count: u64,
+}

@@ -1,0 +1,74 @@
+//! One attempt to open a TCP connection.
+
+use super::event::{FlowEvent, Journey, Outcome};
+use crate::decode::Tuple;
+use crate::time::Mono;
+
+/// What is known of one attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) id: u64,
+    pub(super) netns: u32,
+    /// As the client sent it.
+    pub(super) client: Tuple,
+    /// Initial sequence number, once a SYN was seen.
+    pub(super) isn: Option<u32>,
+    pub(super) opened: Mono,
+    pub(super) last: Mono,
+    /// SYNs seen leaving the client.
+    pub(super) syns: u64,
+    pub(super) retransmits: u64,
+    /// Failed SYNs that events have told of.
+    pub(super) told: u64,
+    /// Was dropped, refused or told unreachable; silence then explains nothing more.
+    pub(super) explained: bool,
+    /// SYN-ACK reached the client, or the server accepted.
+    pub(super) answered: bool,
+    /// Somebody was told that it failed.
+    pub(super) failed: bool,
+    pub(super) journey: Journey,
+}
+
+impl Attempt {
+    pub(super) fn new(id: u64, client: Tuple, netns: u32, at: Mono) -> Self {
+        Self {
+            id,
+            netns,
+            client,
+            isn: None,
+            opened: at,
+            last: at,
+            syns: 0,
+            retransmits: 0,
+            told: 0,
+            explained: false,
+            answered: false,
+            failed: false,
+            journey: Journey::default(),
+        }
+    }
+
+    /// SYNs sent, by whichever witness saw more of them.
+    pub(super) fn sent(&self) -> u64 {
+        self.syns.max(self.retransmits + 1)
+    }
+
+    /// An event of this attempt that adds `failed` failed SYNs.
+    pub(super) fn event(&mut self, at: Mono, outcome: Outcome, failed: u64) -> FlowEvent {
+        let first_report = !self.failed;
+        self.failed |= !matches!(outcome, Outcome::Succeeded);
+        self.told += failed;
+        FlowEvent {
+            at,
+            attempt: self.id,
+            netns: self.netns,
+            client: self.client,
+            outcome,
+            failed,
+            first_report,
+            first: self.opened,
+            last: self.last,
+            journey: self.journey.clone(),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What correlation finds.
+
+use std::net::IpAddr;
+
+use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
+use crate::time::Mono;
+use crate::verdict::SocketAddress;
+
+/// A failure of a flow, or its success.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowEvent {
+    /// When it was decided.
+    pub at: Mono,
+    /// The attempt it belongs to: later events of the same attempt revise the same verdict.
+    pub attempt: u64,
+    /// Namespace in which the client was seen, 0 if not.
+    pub netns: u32,
+    /// Addresses as the client used them.
+    pub client: Tuple,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Failed attempts that this event adds.
+    pub failed: u64,
+    /// It is the first failure that is told of this attempt.
+    pub first_report: bool,
+    /// First failed attempt.
+    pub first: Mono,
+    /// Last failed attempt.
+    pub last: Mono,
+    /// Where it was seen.
+    pub journey: Journey,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A packet of it was dropped in this machine, and that did harm.
+    Dropped {
+        /// The drop.
+        drop: Box<DropSeen>,
+        /// Which packet it was.
+        role: DropRole,
+        /// DNS names that waited for it.
+        names: Vec<String>,
+    },
+    /// No answer, and no drop seen.
+    Unanswered,
+    /// Reset instead of an answer.
+    Refused {
+        /// TTL of the reset where it was first seen.
+        ttl: u8,
+    },
+    /// ICMP error instead of an answer.
+    Unreachable {
+        /// The error.
+        error: IcmpError,
+        /// Who sent it.
+        router: IpAddr,
+    },
+    /// Name resolution failed.
+    Dns(DnsFailure),
+    /// It was answered.
+    Succeeded,
+}
+
+/// Which packet of a flow was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropRole {
+    /// The one that opens it (SYN, question, echo request).
+    Opening,
+    /// The answer to that.
+    Reply,
+    /// One of an established flow that made no progress afterwards.
+    Data,
+}
+
+/// A failed name resolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsFailure {
+    /// Name as the application asked it.
+    pub name: String,
+    /// How it failed.
+    pub outcome: DnsOutcome,
+    /// Names as they were asked on the wire, in order.
+    pub asked: Vec<String>,
+    /// Types asked.
+    pub kinds: Vec<String>,
+    /// Servers that were asked and did not help.
+    pub servers: Vec<SocketAddress>,
+}
+
+/// How name resolution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DnsOutcome {
+    /// Answered.
+    NoError,
+    /// The name exists without a record of these types.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// The answer did not fit and was not asked again over TCP.
+    Truncated,
+    /// The server would not answer.
+    Refused,
+    /// The server could not answer.
+    ServFail,
+    /// No answer.
+    Timeout,
+}
+
+impl DnsOutcome {
+    /// The word of the contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoError => "noerror",
+            Self::NoData => "nodata",
+            Self::NxDomain => "nxdomain",
+            Self::Truncated => "truncated",
+            Self::Refused => "refused",
+            Self::ServFail => "servfail",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// Where the packets of an attempt were seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Journey {
+    request: [Option<Sighting>; 4],
+    answer: [Option<Sighting>; 4],
+}
+
+/// Where and as what a packet was seen first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sighting {
+    /// When.
+    pub at: Mono,
+    /// Device.
+    pub ifindex: u32,
+    /// Addresses there.
+    pub tuple: Tuple,
+    /// TTL there.
+    pub ttl: u8,
+}
+
+impl Journey {
+    /// The request, where TC saw it.
+    #[must_use]
+    pub const fn request(&self, tap: Tap) -> Option<&Sighting> {
+        self.request[tap as usize].as_ref()
+    }
+
+    /// The answer, where TC saw it.
+    #[must_use]
+    pub const fn answer(&self, tap: Tap) -> Option<&Sighting> {
+        self.answer[tap as usize].as_ref()
+    }
+
+    /// Notes the request; the first sighting at a tap stays.
+    pub const fn note_request(&mut self, tap: Tap, sighting: Sighting) {
+        if self.request[tap as usize].is_none() {
+            self.request[tap as usize] = Some(sighting);
+        }
+    }
+
+    /// Notes the answer.
+    pub const fn note_answer(&mut self, tap: Tap, sighting: Sighting) {
+        if self.answer[tap as usize].is_none() {
+            self.answer[tap as usize] = Some(sighting);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Open verdicts: repetitions count up, better causes revise, success clears.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Cause, Direction, State, Verdict, evidence::KEPT};
+use crate::cluster::PodRef;
+use crate::protocol::Protocol;
+use crate::time::Timestamp;
+use crate::verdict::SocketAddress;
+
+/// Open verdicts kept at most; the oldest is let go (the history keeps it).
+const CAPACITY: usize = 16_384;
+/// A failure after this long a pause is a new episode.
+const EPISODE: Duration = Duration::from_secs(15 * 60);
+
+/// What a verdict is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The local pod.
+    pub pod: PodRef,
+    /// Its side.
+    pub direction: Direction,
+    /// The other end.
+    pub peer: SocketAddress,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// The DNS name, where a name failed.
+    pub name: Option<String>,
+}
+
+/// The open verdicts.
+#[derive(Debug, Default)]
+pub struct Book {
+    by_subject: HashMap<Subject, Vec<Entry>>,
+    order: VecDeque<Subject>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    attempt: u64,
+    verdict: Arc<Verdict>,
+}
+
+impl Book {
+    /// Files a fresh verdict of an attempt: as a new one, or as a revision or repetition of an open one.
+    pub fn file(&mut self, subject: Subject, attempt: u64, fresh: Verdict) -> Arc<Verdict> {
+        if self.by_subject.len() >= CAPACITY
+            && !self.by_subject.contains_key(&subject)
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_subject.remove(&oldest);
+        }
+        let entries = self.by_subject.entry(subject.clone()).or_insert_with(|| {
+            self.order.push_back(subject.clone());
+            Vec::new()
+        });
+        entries.retain(|entry| {
+            entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
+        });
+        let same =
+            entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
+        match same {
+            Some(entry) => {
+                entry.verdict = Arc::new(merge(&entry.verdict, fresh));
+                entry.attempt = attempt;
+                Arc::clone(&entry.verdict)
+            }
+            None => {
+                let verdict = Arc::new(Verdict { id: id(&subject, &fresh), ..fresh });
+                entries.push(Entry { attempt, verdict: Arc::clone(&verdict) });
+                verdict
+            }
+        }
+    }
+
+    /// Adds attempts that were only counted to the open verdict of a subject.
+    pub fn add(&mut self, subject: &Subject, count: u64, at: Timestamp) -> Option<Arc<Verdict>> {
+        let entry = self.by_subject.get_mut(subject)?.last_mut()?;
+        if entry.verdict.state != State::Active {
+            return None;
+        }
+        let mut verdict = Verdict::clone(&entry.verdict);
+        verdict.count += count;
+        verdict.last_seen = verdict.last_seen.max(at);
+        entry.verdict = Arc::new(verdict);
+        Some(Arc::clone(&entry.verdict))
+    }
+
+    /// Conntrack shows how the flow of an open verdict was translated. Gives the verdict if that is new.
+    pub fn translate(
+        &mut self,
+        subject: &Subject,
+        source: Option<SocketAddress>,
+        destination: Option<SocketAddress>,
+        backend: Option<PodRef>,
+    ) -> Option<Arc<Verdict>> {
+        let entry = self.by_subject.get_mut(subject)?.last_mut()?;
+        let mut verdict = Verdict::clone(&entry.verdict);
+        let translation = &mut verdict.translation;
+        translation.source = translation.source.or(source);
+        translation.destination = translation.destination.or(destination);
+        verdict.peer.pod = verdict.peer.pod.take().or(backend);
+        if verdict == *entry.verdict {
+            return None;
+        }
+        entry.verdict = Arc::new(verdict);
+        Some(Arc::clone(&entry.verdict))
+    }
+
+    /// The same traffic succeeded: its open verdicts are cleared.
+    pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
+        let Some(entries) = self.by_subject.remove(subject) else { return Vec::new() };
+        self.order.retain(|known| known != subject);
+        entries
+            .into_iter()
+            .map(|entry| Arc::new(Verdict { state: State::Cleared, ..Verdict::clone(&entry.verdict) }))
+            .collect()
+    }
+
+    /// Nothing is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_subject.is_empty()
+    }
+}
+
+/// The open verdict with what is new. The better cause stays; the counts add up.
+fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
+    let better = rank(fresh.cause) <= rank(open.cause);
+    let (mut kept, other) = if better { (fresh.clone(), open) } else { (open.clone(), &fresh) };
+    let sure = open.cause == fresh.cause && open.confidence < fresh.confidence;
+    if sure {
+        kept.confidence = open.confidence;
+    }
+    kept.id.clone_from(&open.id);
+    kept.count = open.count + fresh.count;
+    kept.first_seen = open.first_seen.min(fresh.first_seen);
+    kept.last_seen = open.last_seen.max(fresh.last_seen);
+    kept.lost_events = open.lost_events.max(fresh.lost_events);
+    kept.translation.source = kept.translation.source.or(other.translation.source);
+    kept.translation.destination = kept.translation.destination.or(other.translation.destination);
+    kept.peer.name = kept.peer.name.take().or_else(|| other.peer.name.clone());
+    let mut evidence = open.evidence.clone();
+    for piece in fresh.evidence {
+        if !evidence.contains(&piece) {
+            evidence.push(piece);
+        }
+    }
+    // The first pieces tell how it began, the last how it is now.
+    while evidence.len() > KEPT {
+        evidence.remove(KEPT / 2);
+    }
+    kept.evidence = evidence;
+    kept
+}
+
+/// Order when several fit; silence and ignorance last.
+const fn rank(cause: Cause) -> u8 {
+    match cause {
+        Cause::ConntrackFull => 0,
+        Cause::NatExhausted => 1,
+        Cause::ServiceNoEndpoints => 2,
+        Cause::PolicyDrop => 3,
+        Cause::FirewallDrop => 4,
+        Cause::Unknown => 20,
+        Cause::UpstreamTimeout => 15,
+        Cause::NatMissing => 14,
+        _ => 10,
+    }
+}
+
+/// Stable over replays: FNV-1a of what the verdict is about and when it began.
+fn id(subject: &Subject, verdict: &Verdict) -> String {
+    let text = format!("{subject:?} {} {}", verdict.cause, verdict.first_seen);
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}

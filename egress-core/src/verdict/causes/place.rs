@@ -1,0 +1,88 @@
+//! Words for the place of a drop, shared by the causes that name one.
+
+use serde_json::{Value, json};
+
+use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
+use crate::node::Attribution;
+use crate::verdict::Stage;
+use crate::verdict::case::Case;
+use crate::verdict::judge::Judgement;
+
+/// `netfilter FORWARD`, `tc egress of eth0`, `reverse-path filter`, …
+pub(super) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
+    let device = || {
+        let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
+        case.node.device_name(index).map_or(String::new(), |name| format!(" of {name}"))
+    };
+    match drop.site {
+        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match drop.hook {
+            Hook::Unknown => "netfilter".to_owned(),
+            hook => format!("netfilter {}", hook.as_str()),
+        },
+        DropSite::Filter(FilterKind::TcIngress) => format!("tc ingress{}", device()),
+        DropSite::Filter(FilterKind::TcEgress) => format!("tc egress{}", device()),
+        DropSite::Filter(FilterKind::Xdp) => format!("XDP{}", device()),
+        DropSite::Filter(FilterKind::Cgroup) => "cgroup BPF program".to_owned(),
+        DropSite::Filter(FilterKind::Bridge) => format!("bridge{}", device()),
+        DropSite::Filter(FilterKind::Xfrm) => "IPsec policy".to_owned(),
+        DropSite::NoSocket => "no socket".to_owned(),
+        DropSite::Route => "routing".to_owned(),
+        DropSite::ReversePath => "reverse-path filter".to_owned(),
+        DropSite::Neighbour => format!("neighbour resolution{}", device()),
+        DropSite::Ttl => "TTL expired".to_owned(),
+        DropSite::TooBig => format!("MTU{}", device()),
+        DropSite::Resource => format!("queue or buffer{}", device()),
+        DropSite::Benign | DropSite::Other => drop.function.to_string(),
+    }
+}
+
+/// Where it was: inside the pod, or in the node.
+pub(super) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
+    let node = case.node.netns();
+    if node == 0 || drop.netns == node || drop.netns == 0 { Stage::Node } else { Stage::Pod }
+}
+
+/// The kernel's own words, as facts of the verdict.
+pub(super) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> Judgement {
+    let mut judgement = judgement
+        .with("reason", &*drop.reason)
+        .with("function", &*drop.function)
+        .with("packet", case.packet_word())
+        .at(words(case, drop));
+    if drop.hook != Hook::Unknown {
+        judgement = judgement.with("hook", drop.hook.as_str());
+    }
+    if let Some(device) = case.node.device_name(drop.ifindex) {
+        judgement = judgement.with("device", device);
+    }
+    match attribution(case, drop) {
+        Attribution::Only { table, chain } => {
+            judgement = judgement.with("table", table);
+            if let Some(chain) = chain {
+                judgement = judgement.with("chain", chain);
+            }
+        }
+        Attribution::Several(tables) => {
+            judgement = judgement.with("tables", tables.into_iter().map(Value::from).collect::<Vec<_>>());
+        }
+        Attribution::Unknown => {}
+    }
+    judgement
+}
+
+/// Who could have dropped it, if it was netfilter of the node.
+pub(super) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
+    match drop.site {
+        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter)
+            if stage(case, drop) == Stage::Node =>
+        {
+            case.node.attribute(drop.hook, drop.packet.tuple.source.ip.is_ipv6())
+        }
+        _ => Attribution::Unknown,
+    }
+}
+
+/// A list of strings as JSON.
+pub(super) fn list(words: &[String]) -> Value {
+    json!(words)
+}

@@ -1,0 +1,63 @@
+//! `upstream-timeout`: it left the node (or reached the other pod) and nothing came back.
+
+use crate::decode::Tap;
+use crate::flow::Outcome;
+use crate::verdict::case::Case;
+use crate::verdict::judge::Judgement;
+use crate::verdict::{Cause, Confidence, Stage};
+
+pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
+    if !matches!(case.event.outcome, Outcome::Unanswered) {
+        return None;
+    }
+    let journey = &case.event.journey;
+    if journey.answer(Tap::UplinkIn).is_some() || journey.answer(Tap::PodOut).is_some() {
+        return None;
+    }
+    if journey.request(Tap::PodIn).is_some() && journey.request(Tap::UplinkOut).is_none() {
+        return Some(silent_pod(case));
+    }
+    let left = journey.request(Tap::UplinkOut)?;
+    let device = case.node.device(left.ifindex);
+    let name = device.map_or_else(|| "the uplink".to_owned(), |device| device.name.clone());
+    let source = case.translation.source.map_or(left.tuple.source.ip, |source| source.ip);
+    let translated = source != case.event.client.source.ip;
+    let as_what = if translated { format!(" as {source}") } else { String::new() };
+    let summary = format!(
+        "{} SYN{} to {} left the node by {name}{as_what} and nothing came back.",
+        case.event.failed,
+        if case.event.failed == 1 { "" } else { "s" },
+        case.target(),
+    )
+    .replace("SYN", if case.protocol() == crate::protocol::Protocol::Tcp { "SYN" } else { "packet" });
+    let mut judgement = Judgement::new(Cause::UpstreamTimeout, Confidence::Certain, Stage::Upstream, summary)
+        .with("device", name.clone())
+        .with("source", source.to_string());
+    // "Nothing came back" may be said where something coming back would have been seen.
+    let watched = device.is_some_and(|device| device.watched_in && device.bypass.is_none());
+    if !watched {
+        judgement.confidence = Confidence::Possible;
+        judgement =
+            judgement.hint(format!("what comes in by {name} is not watched, so an answer could be missed"));
+    } else if !case.node.carried(left.ifindex, Tap::UplinkIn) {
+        judgement.confidence = Confidence::Likely;
+        judgement = judgement.hint(format!("nothing at all was seen to come in by {name} so far"));
+    }
+    if case.lost > 0 {
+        judgement.confidence = Confidence::Possible;
+    }
+    Some(judgement.advise(format!(
+        "Beyond the node: check the remote, its firewall, security groups and the route back; the source address \
+         to allow there is {source}."
+    )))
+}
+
+fn silent_pod(case: &Case<'_>) -> Judgement {
+    let pod = case.peer.pod_ref().map_or_else(
+        || "the destination pod".to_owned(),
+        |pod| format!("pod {}/{}", pod.namespace, pod.name),
+    );
+    let summary = format!("{} was delivered to {pod} on this node, which did not answer.", case.target());
+    Judgement::new(Cause::UpstreamTimeout, Confidence::Likely, Stage::Upstream, summary)
+        .advise("Look at the destination pod: is its process accepting connections?")
+}

@@ -1,0 +1,72 @@
+//! What was seen, in words and in order.
+
+use super::case::Case;
+use super::{Evidence, Stage};
+use crate::decode::Tap;
+use crate::flow::Outcome;
+use crate::time::{ClockOffset, Mono};
+
+/// Pieces of evidence that a verdict keeps.
+pub(super) const KEPT: usize = 16;
+
+/// The evidence of one event.
+#[must_use]
+pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Evidence> {
+    let mut list = Vec::new();
+    let mut say = |at: Mono, stage, text: String| list.push(Evidence { time: at.wall(clock), stage, text });
+    let journey = &case.event.journey;
+    let packet = case.packet_word();
+    let device = |index| case.node.device_name(index).unwrap_or_else(|| format!("device {index}"));
+    let sightings = [
+        (journey.request(Tap::PodOut), Stage::Pod, "left the pod by"),
+        (journey.request(Tap::UplinkOut), Stage::Uplink, "left the node by"),
+        (journey.request(Tap::PodIn), Stage::Node, "was delivered to"),
+    ];
+    for (seen, stage, what) in sightings {
+        if let Some(seen) = seen {
+            let t = seen.tuple;
+            let text =
+                format!("{packet} {what} {} as {} → {}", device(seen.ifindex), t.source.ip, t.destination.ip);
+            say(seen.at, stage, text);
+        }
+    }
+    let answers = [
+        (journey.answer(Tap::PodOut), Stage::Node, "left the other pod by"),
+        (journey.answer(Tap::UplinkIn), Stage::Upstream, "came in by"),
+        (journey.answer(Tap::PodIn), Stage::Pod, "reached the pod by"),
+    ];
+    for (seen, stage, what) in answers {
+        if let Some(seen) = seen {
+            say(seen.at, stage, format!("an answer {what} {} (TTL {})", device(seen.ifindex), seen.ttl));
+        }
+    }
+    match &case.event.outcome {
+        Outcome::Dropped { drop, .. } => {
+            let hook = match drop.hook.as_str() {
+                "" => String::new(),
+                hook => format!(" ({hook})"),
+            };
+            let text = format!("kernel dropped the {packet}: {} in {}{hook}", drop.reason, drop.function);
+            say(case.event.last, stage, text);
+        }
+        Outcome::Unanswered => {
+            let text = format!("{} sent {} times without an answer", packet, case.event.failed.max(1));
+            say(case.event.at, stage, text);
+        }
+        Outcome::Refused { ttl } => {
+            say(case.event.at, stage, format!("a reset answered the SYN (TTL {ttl} where first seen)"));
+        }
+        Outcome::Unreachable { error, router } => {
+            let text = format!("ICMP type {} code {} from {router}", error.kind, error.code);
+            say(case.event.at, stage, text);
+        }
+        Outcome::Dns(failure) => {
+            let text =
+                format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
+            say(case.event.at, stage, text);
+        }
+        Outcome::Succeeded => {}
+    }
+    list.sort_by_key(|piece| piece.time);
+    list
+}

@@ -1,0 +1,90 @@
+//! The way of the packet, hop by hop, with the broken hop last.
+
+use super::case::Case;
+use super::judge::Judgement;
+use super::{Cause, Hop, HopOutcome, PathHop, PeerKind, Stage};
+use crate::decode::Tap;
+use crate::flow::Outcome;
+
+/// Builds the path of a judged case.
+#[must_use]
+pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
+    let mut path = vec![pod_hop(case, judgement)];
+    if judgement.stage == Stage::Pod {
+        return path;
+    }
+    if let Outcome::Dropped { .. } = case.event.outcome {
+        path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+        return path;
+    }
+    let journey = &case.event.journey;
+    if let Some(left) = journey.request(Tap::UplinkOut) {
+        let translated = left.tuple.source.ip != case.event.client.source.ip
+            || left.tuple.destination != case.event.client.destination;
+        let passed = if translated { HopOutcome::Translated } else { HopOutcome::Passed };
+        path.push(hop(Hop::Node, None, passed));
+        let device = case.node.device_name(left.ifindex);
+        if judgement.cause == Cause::NatMissing {
+            path.push(broken(Hop::Uplink, device, HopOutcome::Passed, judgement));
+        } else {
+            path.push(hop(Hop::Uplink, device, HopOutcome::Passed));
+        }
+        path.push(broken(Hop::Upstream, None, end(judgement.cause), judgement));
+    } else if let Some(delivered) = journey.request(Tap::PodIn) {
+        path.push(hop(Hop::Node, None, HopOutcome::Passed));
+        path.push(broken(
+            Hop::Peer,
+            case.node.device_name(delivered.ifindex),
+            end(judgement.cause),
+            judgement,
+        ));
+    } else if judgement.stage == Stage::Upstream {
+        path.push(hop(Hop::Node, None, HopOutcome::Unseen));
+        let far = if matches!(case.peer.kind, PeerKind::Pod | PeerKind::Service) {
+            Hop::Peer
+        } else {
+            Hop::Upstream
+        };
+        path.push(broken(far, None, end(judgement.cause), judgement));
+    } else {
+        path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
+    }
+    path
+}
+
+fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
+    let inside = case.event.netns;
+    let device = case.node.pod_device(inside).or_else(|| {
+        let left = case.event.journey.request(Tap::PodOut)?;
+        case.node.device_name(left.ifindex)
+    });
+    if judgement.stage == Stage::Pod {
+        return broken(Hop::Pod, device, HopOutcome::Dropped, judgement);
+    }
+    hop(Hop::Pod, device, HopOutcome::Passed)
+}
+
+const fn end(cause: Cause) -> HopOutcome {
+    match cause {
+        Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
+            HopOutcome::Refused
+        }
+        _ => HopOutcome::Silent,
+    }
+}
+
+const fn node_end(cause: Cause) -> HopOutcome {
+    match cause {
+        Cause::PolicyDrop | Cause::FirewallDrop => HopOutcome::Dropped,
+        Cause::UpstreamRefused => HopOutcome::Refused,
+        _ => HopOutcome::Unseen,
+    }
+}
+
+const fn hop(hop: Hop, device: Option<String>, outcome: HopOutcome) -> PathHop {
+    PathHop { hop, device, outcome, r#where: None }
+}
+
+fn broken(hop: Hop, device: Option<String>, outcome: HopOutcome, judgement: &Judgement) -> PathHop {
+    PathHop { hop, device, outcome, r#where: judgement.place.clone() }
+}
