@@ -5,52 +5,50 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, ensure};
 use egress_core::capture::Capture;
 use serde_json::Value;
 
 #[test]
-fn captures_make_their_verdicts_again() {
+fn captures_make_their_verdicts_again() -> Result<()> {
     let mut wrong = Vec::new();
-    for path in captures() {
+    for path in captures()? {
         let golden = path.with_extension("json");
-        let replayed = replay(&path);
+        let replayed = replay(&path)?;
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &replayed).unwrap();
+            fs::write(&golden, &replayed)?;
             continue;
         }
-        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        let expected = fs::read_to_string(&golden).with_context(|| golden.display().to_string())?;
         if replayed != expected {
             wrong.push(format!("{}\n{}", golden.display(), difference(&expected, &replayed)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
-#[test]
-fn every_capture_has_its_verdicts() {
-    for path in captures() {
-        assert!(path.with_extension("json").exists(), "{} has no .json beside it", path.display());
-    }
-}
-
-fn captures() -> Vec<PathBuf> {
+fn captures() -> Result<Vec<PathBuf>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "capture"))
-        .collect();
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "capture") {
+            paths.push(path);
+        }
+    }
     paths.sort();
-    paths
+    ensure!(!paths.is_empty(), "no captures in {}", folder.display());
+    Ok(paths)
 }
 
 /// The verdicts of a capture as JSON. Times are in the capture, so they are the same each time.
-fn replay(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let capture = Capture::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+fn replay(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path)?;
+    let capture = Capture::parse(&text).with_context(|| path.display().to_string())?;
     let verdicts: Vec<Value> =
-        capture.replay().iter().map(|verdict| serde_json::to_value(&**verdict).unwrap()).collect();
-    serde_json::to_string_pretty(&verdicts).unwrap() + "\n"
+        capture.replay().iter().map(|verdict| serde_json::to_value(&**verdict)).collect::<Result<_, _>>()?;
+    Ok(serde_json::to_string_pretty(&verdicts)? + "\n")
 }
 
 /// The lines that differ.
