@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod decode;
 pub mod flow;
 pub mod history;
+pub mod explain;
 pub mod identity;
 pub mod input;
 pub mod names;

@@ -67,49 +67,49 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 
 /// Ingress hook of the host side of a pod's device.
 #[classifier]
-pub fn tc_pod_out(ctx: TcContext) -> i32 {
+pub fn egress_pod_out(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::PodOut, ETHERNET)
 }
 
 /// Egress hook of the host side of a pod's device.
 #[classifier]
-pub fn tc_pod_in(ctx: TcContext) -> i32 {
+pub fn egress_pod_in(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::PodIn, ETHERNET)
 }
 
 /// Egress hook of an uplink.
 #[classifier]
-pub fn tc_uplink_out(ctx: TcContext) -> i32 {
+pub fn egress_uplink_out(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::UplinkOut, ETHERNET)
 }
 
 /// Ingress hook of an uplink.
 #[classifier]
-pub fn tc_uplink_in(ctx: TcContext) -> i32 {
+pub fn egress_uplink_in(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::UplinkIn, ETHERNET)
 }
 
 /// Ingress hook of a pod's device without a link header.
 #[classifier]
-pub fn tc_pod_out_l3(ctx: TcContext) -> i32 {
+pub fn egress_pod_out_l3(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::PodOut, NO_LINK_HEADER)
 }
 
 /// Egress hook of a pod's device without a link header.
 #[classifier]
-pub fn tc_pod_in_l3(ctx: TcContext) -> i32 {
+pub fn egress_pod_in_l3(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::PodIn, NO_LINK_HEADER)
 }
 
 /// Egress hook of an uplink without a link header (a tunnel).
 #[classifier]
-pub fn tc_uplink_out_l3(ctx: TcContext) -> i32 {
+pub fn egress_uplink_out_l3(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::UplinkOut, NO_LINK_HEADER)
 }
 
 /// Ingress hook of an uplink without a link header (a tunnel).
 #[classifier]
-pub fn tc_uplink_in_l3(ctx: TcContext) -> i32 {
+pub fn egress_uplink_in_l3(ctx: TcContext) -> i32 {
     hooks::tc::tap(&ctx, TapPoint::UplinkIn, NO_LINK_HEADER)
 }
 
