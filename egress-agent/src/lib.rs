@@ -1,6 +1,8 @@
 //! The agent: the edges around `egress-core`.
 
 pub mod answers;
+pub mod app;
+pub mod cli;
 pub mod engine;
 pub mod export;
 pub mod host;
