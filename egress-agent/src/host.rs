@@ -33,3 +33,10 @@ pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
+
+/// The host's name, empty if it has none.
+#[must_use]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |text| text.trim().to_owned())
+}
