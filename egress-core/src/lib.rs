@@ -7,9 +7,9 @@
 pub mod capture;
 pub mod cluster;
 pub mod decode;
+pub mod explain;
 pub mod flow;
 pub mod history;
-pub mod explain;
 pub mod identity;
 pub mod input;
 pub mod names;

@@ -130,15 +130,12 @@ pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
 
 /// Folder of the binaries of a debug build.
 pub(crate) fn binaries() -> Result<PathBuf> {
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => workspace()?.join(folder),
-        None => workspace()?.join("target"),
-    };
-    Ok(target.join("debug"))
+    Ok(crate::build_ebpf::target()?.join("debug"))
 }
 
-/// Builds the agent and the lab.
+/// Builds the eBPF programs, the agent with them inside, and the lab.
 pub(crate) fn build() -> Result<()> {
+    crate::build_ebpf::run()?;
     println!("building the agent and the lab");
     run(&mut cargo(&["build", "--package", "egress-agent", "--package", "egress-lab"])?)
 }
