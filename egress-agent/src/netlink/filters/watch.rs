@@ -3,8 +3,9 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use egress_core::node::{Filters, NodeChange};
+use egress_core::node::{FilterChain, Filters, NodeChange};
 
+use super::ruleset::Table;
 use super::{legacy, nft};
 use crate::netlink::NetlinkError;
 use crate::netlink::netns::Netns;
@@ -15,8 +16,10 @@ use crate::netlink::stop::{Stopped, Watch, Woken};
 const GATHER: Duration = Duration::from_millis(100);
 /// Rules are read again no sooner than this many times as long as it took to read them.
 const REST: u32 = 30;
-/// iptables-legacy tells no changes: where there are such tables they are read this often.
+/// iptables-legacy tells no changes: it is read this often, …
 const LEGACY_INTERVAL: Duration = Duration::from_secs(10);
+/// … but no sooner than this many times as long as it took: large tables cost a thousandth of a CPU.
+const LEGACY_REST: u32 = 1000;
 
 /// Follows the packet filters of the node until it is dropped.
 #[derive(Debug)]
@@ -66,25 +69,62 @@ pub fn read(netns: &Netns) -> Result<Filters, NetlinkError> {
     netns.run(|| Reader::open().map(|mut reader| reader.read()))?
 }
 
+/// One part of the filters, and when it has to be read again.
+#[derive(Debug, Default)]
+struct Part {
+    chains: Vec<FilterChain>,
+    unread: Vec<String>,
+    /// From when on it is to be read; `None`: not before something happens.
+    due: Option<Instant>,
+    /// Not read before this.
+    rest_until: Option<Instant>,
+}
+
+impl Part {
+    /// Something changed: it is read again after a while.
+    fn touch(&mut self) {
+        let soon = Instant::now() + GATHER;
+        let due = self.rest_until.map_or(soon, |rest| rest.max(soon));
+        self.due = Some(self.due.map_or(due, |already| already.min(due)));
+    }
+
+    /// Reads it if that is due, and says how long it took.
+    fn refresh(&mut self, read: impl FnOnce(&mut Vec<String>) -> Vec<Table>) -> Option<Duration> {
+        let begun = Instant::now();
+        if self.due.is_none_or(|due| due > begun) {
+            return None;
+        }
+        self.unread.clear();
+        let tables = read(&mut self.unread);
+        self.chains = tables.iter().flat_map(Table::dropping_chains).collect();
+        self.due = None;
+        let took = begun.elapsed();
+        self.rest_until = Some(Instant::now() + took * REST);
+        Some(took)
+    }
+}
+
 struct Reader {
     /// For requests.
     ask: NetlinkSocket,
     /// For notifications.
     hear: NetlinkSocket,
-    /// There are tables of iptables-legacy, or they could not be read.
-    legacy: bool,
+    nft: Part,
+    legacy: Part,
 }
 
 impl Reader {
     fn open() -> Result<Self, NetlinkError> {
         let hear = NetlinkSocket::open(libc::NETLINK_NETFILTER)?;
         hear.subscribe(libc::NFNLGRP_NFTABLES.cast_unsigned())?;
-        Ok(Self { ask: NetlinkSocket::open(libc::NETLINK_NETFILTER)?, hear, legacy: false })
+        let now = || Part { due: Some(Instant::now()), ..Part::default() };
+        Ok(Self { ask: NetlinkSocket::open(libc::NETLINK_NETFILTER)?, hear, nft: now(), legacy: now() })
     }
 
+    /// Reads what is due.
     fn read(&mut self) -> Filters {
-        let mut unread = Vec::new();
-        let mut tables = match nft::read(&mut self.ask) {
+        let ask = &mut self.ask;
+        self.nft.refresh(|unread| match nft::read(ask) {
             Ok(tables) => tables,
             // A kernel without nftables has nothing that could be missed.
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Vec::new(),
@@ -92,67 +132,56 @@ impl Reader {
                 unread.push(format!("nftables: {error}"));
                 Vec::new()
             }
-        };
-        let before = (tables.len(), unread.len());
-        tables.extend(legacy::read(&mut unread));
-        self.legacy = (tables.len(), unread.len()) != before;
-        Filters { chains: tables.iter().flat_map(|table| table.dropping_chains()).collect(), unread }
+        });
+        if let Some(took) = self.legacy.refresh(legacy::read) {
+            // Looked at again without a reason, because none is ever told.
+            self.legacy.due = Some(Instant::now() + LEGACY_INTERVAL.max(took * LEGACY_REST));
+        }
+        Filters {
+            chains: [self.nft.chains.as_slice(), &self.legacy.chains].concat(),
+            unread: [self.nft.unread.as_slice(), &self.legacy.unread].concat(),
+        }
     }
 
     fn follow(&mut self, stopped: &Stopped, sink: &impl Fn(NodeChange)) {
         let mut told = None;
-        // Since when the rules are known to be out of date.
-        let mut changed = Some(Instant::now());
-        let mut rest_until = Instant::now();
         loop {
-            if changed
-                .is_some_and(|changed| told.is_none() || Instant::now() >= (changed + GATHER).max(rest_until))
-            {
-                let begun = Instant::now();
-                let now = self.read();
-                changed = None;
-                rest_until = Instant::now() + begun.elapsed() * REST;
-                if told.as_ref() != Some(&now) {
-                    sink(NodeChange::Filters(now.clone()));
-                    told = Some(now);
-                }
+            let now = self.read();
+            if told.as_ref() != Some(&now) {
+                sink(NodeChange::Filters(now.clone()));
+                told = Some(now);
             }
-            let next = match changed {
-                Some(changed) => Some((changed + GATHER).max(rest_until)),
-                None if self.legacy => Some(Instant::now() + LEGACY_INTERVAL),
-                None => None,
-            };
-            let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
+            let due = [self.nft.due, self.legacy.due].into_iter().flatten().min();
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             match stopped.wait(&self.hear, timeout) {
                 Ok(Woken::Stop) => return,
+                Ok(Woken::Timeout) => {}
                 Ok(Woken::Nudged) => {
-                    changed.get_or_insert_with(Instant::now);
+                    self.nft.touch();
+                    self.legacy.touch();
                 }
-                Ok(Woken::Timeout) => {
-                    // Either the pending change is due, or it is time to look at iptables-legacy.
-                    if changed.is_none() {
-                        changed = Instant::now().checked_sub(GATHER);
-                    }
-                }
-                Ok(Woken::Ready) => {
-                    let mut heard = false;
-                    let overrun = match self.hear.notifications(|_| heard = true) {
-                        Ok(notified) => notified == Notified::Overrun,
-                        Err(error) => {
-                            tracing::warn!(%error, "the packet filters will be read again");
-                            std::thread::sleep(GATHER);
-                            true
-                        }
-                    };
-                    if heard || overrun {
-                        changed.get_or_insert_with(Instant::now);
-                    }
-                }
+                Ok(Woken::Ready) => self.listen(),
                 Err(error) => {
                     tracing::error!(%error, "the packet filter watcher ends");
                     return;
                 }
             }
+        }
+    }
+
+    fn listen(&mut self) {
+        let mut heard = false;
+        match self.hear.notifications(|_| heard = true) {
+            Ok(Notified::All) => {}
+            Ok(Notified::Overrun) => heard = true,
+            Err(error) => {
+                tracing::warn!(%error, "the packet filters will be read again");
+                std::thread::sleep(GATHER);
+                heard = true;
+            }
+        }
+        if heard {
+            self.nft.touch();
         }
     }
 }
