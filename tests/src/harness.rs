@@ -1,9 +1,11 @@
 //! Runs the scenarios, two at a time, and says what came out.
 
+mod recording;
 mod report;
 mod trial;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -26,6 +28,9 @@ pub struct Args {
     /// Print names and sentences.
     #[arg(long)]
     pub list: bool,
+    /// Record each fault into this folder (`NAME.capture`), for the replay test.
+    #[arg(long, value_name = "FOLDER")]
+    pub record: Option<PathBuf>,
     /// How many run side by side.
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
@@ -125,7 +130,7 @@ fn perform(job: &Job, args: &Args) -> (String, Ending) {
             if let Some(reason) = (scenario.needs)() {
                 return (name, Ending::Skipped(reason));
             }
-            (name, guard(|trial| trial.perform(scenario, *health, !args.no_agent)))
+            (name, guard(|trial| trial.perform(scenario, *health, args)))
         }
         Job::Check(check) => (check.name.to_owned(), {
             match (check.needs)() {

@@ -163,6 +163,14 @@ impl Run {
         self.check(&outcome, broken, "noerror")
     }
 
+    /// The client asks a UDP service twice, a second apart; the outcome must be `broken` with the fault.
+    fn ask_udp(&mut self, to: Dual, port: u16, broken: &str) -> Result<()> {
+        let peer = std::net::SocketAddr::new(to.of(Family::V4), port).to_string();
+        self.begin();
+        let outcome = self.client(Place::Client, &["send-udp", &peer, "--count", "2", "--answer", "1"])?;
+        self.check(&outcome, broken, "answered")
+    }
+
     /// Runs a client to its end.
     fn client(&self, at: Place, args: &[&str]) -> Result<Outcome> {
         self.lab.run(at, args)?.outcome(Duration::from_secs(60))

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::Args;
+use super::recording::Recording;
 use crate::agent::Agent;
 use crate::expect::Expect;
 use crate::lab::Lab;
@@ -27,13 +29,18 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Builds the lab, starts the agent, drives the traffic, asks for verdicts and compares.
-    pub(super) fn perform(&mut self, scenario: &Scenario, health: Health, with_agent: bool) -> Result<()> {
+    pub(super) fn perform(&mut self, scenario: &Scenario, health: Health, args: &Args) -> Result<()> {
+        let with_agent = !args.no_agent;
         let expect = scenario.expect.filter(|_| health == Health::Broken).map(|expect| expect());
         self.expected = with_agent.then_some(expect.as_ref().map_or("none", |e| e.cause));
         let mut lab = Lab::new(scenario.topology)?;
         (scenario.set_up)(&mut lab, health).context("setting up")?;
         let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
         let mut follower = agent.as_ref().map(|agent| agent.follow("default/api-client")).transpose()?;
+        let recording = match &args.record {
+            Some(folder) if expect.is_some() => Some(Recording::start(&lab, folder, scenario.name)?),
+            _ => None,
+        };
         let mut run = Run { lab, health, agent, began: Instant::now() };
         (scenario.traffic)(&mut run)?;
 
@@ -43,6 +50,7 @@ impl Trial {
             None => self.judge_health(agent, follower, scenario.quiet),
         };
         judged.with_context(|| format!("agent: {}", agent.errors()))?;
+        recording.map_or(Ok(()), Recording::finish)?;
         let Run { agent, .. } = run;
         agent.map_or(Ok(()), Agent::terminate)
     }

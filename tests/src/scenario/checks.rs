@@ -2,6 +2,7 @@
 
 mod flood;
 mod input;
+mod interfaces;
 mod kill;
 mod lab;
 
@@ -27,6 +28,7 @@ pub struct Check {
 pub fn all() -> Vec<Check> {
     let mut checks = lab::all();
     checks.extend(input::all());
+    checks.push(interfaces::check());
     checks.push(kill::check());
     checks.push(flood::check());
     checks

@@ -46,6 +46,7 @@ pub(super) fn all() -> Vec<Scenario> {
         )
         .expect(|| Expect {
             detail: &[("outcome", "timeout")],
+            broken: ("peer", "silent"),
             name: Some("silent.example.com"),
             within: Duration::from_millis(3200),
             ..verdict()
@@ -80,7 +81,7 @@ fn verdict() -> Expect {
         cause: "dns-failure",
         confidence: &["certain", "likely"],
         direction: "egress",
-        stage: "node",
+        stage: "upstream",
         affects: "dns",
         peer: (DNS_SERVICE.of(Family::V4), 53),
         kind: "service",

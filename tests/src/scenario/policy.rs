@@ -13,6 +13,8 @@ use crate::topology::Topology;
 
 /// Port of the server pod.
 const HTTP: u16 = 8080;
+/// A UDP protocol that answers.
+const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![
@@ -67,6 +69,42 @@ pub(super) fn all() -> Vec<Scenario> {
         )
         .set_up(admitting)
         .expect(|| egress_verdict(Family::V4)),
+        Scenario::new(
+            "policy-egress-two",
+            Topology::Routed,
+            "two policies isolate the pod, neither admits it, and both are named",
+            |run| {
+                if run.broken() {
+                    run.lab.cluster.allow_only_dns()?;
+                }
+                egress(run, Family::V4, Backend::Nft, Refusal::Drop)
+            },
+        )
+        .set_up(admitting)
+        .expect(|| Expect {
+            policies: &["deny-all-egress", "dns-only"],
+            ..egress_verdict(Family::V4)
+        }),
+        Scenario::new(
+            "policy-egress-udp",
+            Topology::Routed,
+            "a default-deny egress policy drops NTP: the question is repeated after a second",
+            |run| {
+                if run.broken() {
+                    run.lab.cluster.deny_all_egress()?;
+                    run.refuse(Backend::Nft, "pod-api-client", Match::From(CLIENT), Refusal::Drop)?;
+                    run.await_policies()?;
+                }
+                run.ask_udp(STRIPE, NTP, "timeout")
+            },
+        )
+        .set_up(|lab, _| lab.serve_udp(Place::Internet, (STRIPE, NTP), true))
+        .expect(|| Expect {
+            affects: "udp",
+            peer: (STRIPE.of(Family::V4), NTP),
+            within: Duration::from_secs(2),
+            ..egress_verdict(Family::V4)
+        }),
         Scenario::new(
             "policy-ingress",
             Topology::Routed,

@@ -10,6 +10,8 @@ use crate::topology::Topology;
 
 /// A port on which nothing listens where the fault is there.
 const CLOSED: u16 = 8443;
+/// A UDP protocol that answers.
+const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![
@@ -27,6 +29,18 @@ pub(super) fn all() -> Vec<Scenario> {
             silent(run, Family::V4)
         })
         .expect(|| timeout_verdict(Family::V4)),
+        Scenario::new(
+            "timeout-udp",
+            Topology::Routed,
+            "an NTP question leaves the uplink with the node's address, twice, and nothing comes back",
+            |run| run.ask_udp(if run.broken() { SILENT } else { STRIPE }, NTP, "timeout"),
+        )
+        .set_up(|lab, _| lab.serve_udp(Place::Internet, (STRIPE, NTP), true))
+        .expect(|| Expect {
+            affects: "udp",
+            peer: (SILENT.of(Family::V4), NTP),
+            ..timeout_verdict(Family::V4)
+        }),
         Scenario::new("refused", Topology::Routed, "the remote answers the SYN with a reset", |run| {
             run.dial(Family::V4, STRIPE, CLOSED, "refused")
         })
