@@ -66,6 +66,9 @@ pub enum ExplainError {
     /// The question makes no sense; says why.
     #[error("{0}")]
     Invalid(String),
+    /// What is needed for an answer cannot be read; says what.
+    #[error("{0}")]
+    Failed(String),
     /// The engine has stopped.
     #[error("the agent is stopping")]
     Stopped,

@@ -1,7 +1,11 @@
 //! The agent: the edges around `egress-core`.
 
 pub mod answers;
+pub mod app;
+pub mod cli;
+pub mod engine;
 pub mod export;
+pub mod host;
 pub mod k8s;
 pub mod netlink;
 pub mod probe;

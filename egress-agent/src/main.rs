@@ -1,3 +1,7 @@
 //! egress-agent: why can this pod not reach that endpoint?
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    egress_agent::cli::main()
+}

@@ -5,6 +5,7 @@
 //! ([`socket`]); they decode only the attributes they need, so an attribute of a newer kernel breaks nothing.
 
 pub mod conntrack;
+pub mod filters;
 mod netfilter;
 pub mod netns;
 pub mod network;

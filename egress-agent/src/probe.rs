@@ -26,7 +26,7 @@ use std::time::Duration;
 use aya::maps::{ArrayOfMaps, HashMap, MapData};
 use aya::programs::Program;
 use aya::{Ebpf, maps::MapError};
-use egress_common::{ABI_VERSION, DropRecord, NetnsEntry, RecordKind, read_record};
+use egress_common::{ABI_VERSION, DropRecord, NetnsEntry, Offsets, RecordKind, read_record};
 use egress_core::decode::KernelNames;
 use egress_core::node::DeviceRole;
 
@@ -77,6 +77,7 @@ pub struct Probe {
     heartbeat: OwnedFd,
     options: ProbeOptions,
     has_conntrack: bool,
+    offsets: Offsets,
 }
 
 impl Probe {
@@ -84,7 +85,7 @@ impl Probe {
     /// of [`Probe::hooks`].
     pub fn load(options: &ProbeOptions) -> Result<Self, ProbeError> {
         let loaded = load::load(options)?;
-        let load::Loaded { mut ebpf, config, cpus, mut hooks, mut names, has_conntrack } = loaded;
+        let load::Loaded { mut ebpf, offsets, config, cpus, mut hooks, mut names, has_conntrack } = loaded;
         let heartbeat = check_abi(&mut ebpf)?;
         let rings = rings::Rings::create(cpus, config.ring_bytes)?;
         let mut rings_map: ArrayOfMaps<MapData> = ArrayOfMaps::try_from(stats::take(&mut ebpf, "RINGS")?)
@@ -116,6 +117,7 @@ impl Probe {
             heartbeat,
             options: options.clone(),
             has_conntrack,
+            offsets,
         })
     }
 
@@ -125,6 +127,12 @@ impl Probe {
         let mut hooks = self.hooks.clone();
         hooks.extend([DeviceRole::Pod, DeviceRole::Uplink].map(|role| doctor::tap_status(&self.taps, role)));
         hooks
+    }
+
+    /// Where the running kernel keeps the fields that the programs read.
+    #[must_use]
+    pub const fn offsets(&self) -> &Offsets {
+        &self.offsets
     }
 
     /// Names of the running kernel, as far as they were needed.

@@ -4,7 +4,10 @@ mod engine;
 mod verdicts;
 
 pub(crate) use engine::FakeEngine;
-pub(crate) use verdicts::{firewall_drop, policy_drop, verdicts};
+pub(crate) use verdicts::{
+    cleared, dns_failure, firewall_drop, policy_drop, story, unknown, upstream_refused, upstream_timeout,
+    verdicts,
+};
 
 use egress_core::policy::{BackendView, Decision, SideView};
 use egress_core::verdict::{Fix, PolicyFinding, PolicyResult, Side};

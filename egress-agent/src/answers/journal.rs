@@ -77,6 +77,18 @@ impl Journal {
         self.read().evicted()
     }
 
+    /// Clients that follow.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
+    /// Verdicts that the slowest follower has not taken yet.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.sender.len()
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, History> {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
     }

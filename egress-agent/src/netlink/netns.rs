@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use egress_core::node::NodeChange;
+
 use super::network;
 
 /// The namespace of process 1: the host's, where the agent shares the host's process namespace.
@@ -95,6 +97,17 @@ impl Netns {
         Ok(Self { path, file, inode })
     }
 
+    /// Another handle of the same namespace.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn duplicate(&self) -> Result<Self, NetnsError> {
+        match self.file.try_clone() {
+            Ok(file) => Ok(Self { path: self.path.clone(), file, inode: self.inode }),
+            Err(source) => Err(NetnsError::Open { path: self.path.clone(), source }),
+        }
+    }
+
     /// The namespace of the calling thread.
     ///
     /// # Errors
@@ -171,6 +184,20 @@ impl Netns {
     pub fn first_device(&self) -> Option<String> {
         self.run(network::first_device).ok().flatten()
     }
+}
+
+/// What a pod's `netns_path` turns out to be.
+///
+/// # Errors
+/// The path cannot be opened, or is no network namespace.
+pub fn of_pod(namespace: &str, name: &str, path: impl AsRef<Path>) -> Result<NodeChange, NetnsError> {
+    let netns = Netns::open(path)?;
+    Ok(NodeChange::PodNetns {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        netns: netns.inode(),
+        device: netns.first_device(),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Stopping a watcher thread: it waits on its socket and on this at once.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
@@ -22,6 +22,8 @@ pub(super) struct Stopped(UnixStream);
 pub(super) enum Woken {
     /// The socket has something, or an error.
     Ready,
+    /// [`Watch::nudge`] was called.
+    Nudged,
     /// Time is up.
     Timeout,
     /// The watcher is to end.
@@ -32,9 +34,16 @@ impl Watch {
     /// Starts a thread that is handed the means to notice its end.
     pub(super) fn spawn(name: &str, run: impl FnOnce(Stopped) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
+        stop.set_nonblocking(true)?;
         let thread =
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(Stopped(stopped)))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Wakes the thread.
+    pub(super) fn nudge(&self) {
+        // Fails where many nudges wait already, which is as good, or where the thread has ended.
+        let _ = self.stop.as_ref().map(|mut stop| stop.write(&[1]));
     }
 }
 
@@ -64,7 +73,12 @@ impl Stopped {
         let ready = unsafe { libc::poll(waited.as_mut_ptr(), 2, timeout) };
         match ready {
             0 => Ok(Woken::Timeout),
-            1.. if waited[1].revents != 0 => Ok(Woken::Stop),
+            // Nudges are bytes, the end is the end of the stream.
+            1.. if waited[1].revents != 0 => match (&self.0).read(&mut [0; 64]) {
+                Ok(0) => Ok(Woken::Stop),
+                Ok(_) => Ok(Woken::Nudged),
+                Err(error) => Err(error),
+            },
             1.. => Ok(Woken::Ready),
             _ => match io::Error::last_os_error() {
                 // As if nothing had come: the caller looks at its clock and waits again.

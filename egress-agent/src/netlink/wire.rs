@@ -123,6 +123,11 @@ pub(super) fn be32(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().copied().map(u32::from_be_bytes)
 }
 
+/// Eight bytes in network byte order, as netfilter writes them.
+pub(super) fn be64(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk().copied().map(u64::from_be_bytes)
+}
+
 /// An address: 4 bytes are IPv4, 16 are IPv6.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {

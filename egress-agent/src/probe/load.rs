@@ -97,6 +97,7 @@ const CONNTRACK_MODULES: &[&str] = &["nf_conntrack"];
 /// What loading made.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
+    pub(super) offsets: Offsets,
     pub(super) config: Config,
     pub(super) cpus: u32,
     pub(super) hooks: Vec<HookStatus>,
@@ -136,7 +137,15 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
             HookStatus { hook: tracepoint.shown.to_owned(), state, note }
         })
         .collect();
-    Ok(Loaded { ebpf, config, cpus, hooks, names, has_conntrack: resolved.has_conntrack() })
+    Ok(Loaded {
+        offsets: resolved.offsets,
+        ebpf,
+        config,
+        cpus,
+        hooks,
+        names,
+        has_conntrack: resolved.has_conntrack(),
+    })
 }
 
 /// Names of the tracepoint hooks.

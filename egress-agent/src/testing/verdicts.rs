@@ -41,7 +41,12 @@ pub(crate) fn cleared() -> Verdict {
     read(include_str!("verdicts/cleared.json"))
 }
 
-/// All of them, oldest first.
+/// The story of the first page: one default-deny policy.
+pub(crate) fn story() -> Verdict {
+    read(include_str!("verdicts/story.json"))
+}
+
+/// All the others, oldest first.
 pub(crate) fn verdicts() -> Vec<Verdict> {
     let mut all = vec![
         cleared(),

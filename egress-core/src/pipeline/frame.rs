@@ -48,7 +48,7 @@ impl Pipeline {
     /// The ends of a flow; `None` if neither is a local pod. `forwarded`: its destination after translation.
     pub(super) fn frame(&self, client: &Tuple, forwarded: Option<SocketAddress>, at: Mono) -> Option<Frame> {
         let protocol = client.transport();
-        let from = self.index.resolve(client.source.ip, client.source.port, protocol, at);
+        let from = self.index.resolve_client(client.source.ip, at);
         let dialled = self.index.resolve(client.destination.ip, client.destination.port, protocol, at);
         if let Some(pod) = from.pod.clone().filter(|pod| self.index.is_local(pod)) {
             return Some(Frame { direction: Direction::Egress, pod, client: from, dialled });
@@ -72,7 +72,12 @@ impl Pipeline {
         let Some(frame) = self.frame(&event.client, forwarded, event.first) else { return };
         let protocol = event.client.transport();
         let to = match forwarded {
-            Some(to) => self.index.resolve(to.ip, to.port, protocol, event.first),
+            // The Service that was dialled stays known behind its backend.
+            Some(to) => Endpoint {
+                service: frame.dialled.service.clone(),
+                service_port: frame.dialled.service_port.clone(),
+                ..self.index.resolve(to.ip, to.port, protocol, event.first)
+            },
             None => frame.dialled.clone(),
         };
         let port = match forwarded.map_or(event.client.destination.port, |to| to.port) {
@@ -100,6 +105,10 @@ impl Pipeline {
             node: &self.node,
             translation: translation.clone(),
             lost: self.lost_since(event.first),
+            pod_device: self
+                .index
+                .netns_of(&frame.pod.reference())
+                .and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(judgement) = verdict::judge(&case) else { return };

@@ -53,8 +53,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
 }
 
 fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
-    let inside = case.event.netns;
-    let device = case.node.pod_device(inside).or_else(|| {
+    let device = case.pod_device.clone().or_else(|| {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });

@@ -93,6 +93,7 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
             Ok(explanation) => Ok(Response::new(convert::explanation_to_proto(&explanation))),
             Err(ExplainError::NotFound(what)) => Err(Status::not_found(what)),
             Err(ExplainError::Invalid(why)) => Err(Status::invalid_argument(why)),
+            Err(ExplainError::Failed(why)) => Err(Status::failed_precondition(why)),
             Err(error @ ExplainError::Stopped) => Err(Status::unavailable(error.to_string())),
         }
     }
@@ -139,6 +140,8 @@ async fn forward<A: Answers>(
             }
         };
         let sent = tokio::select! {
+            // What can be handed over still is.
+            biased;
             sent = client.send(Ok(response(message))) => sent.is_ok(),
             () = &mut stopped => false,
         };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use egress_core::cluster::{Object, ObjectKind};
 
 use super::documents;
-use super::manifest::{self, Item};
+use super::manifest::{Item, Manifest};
 use crate::k8s::Problem;
 
 /// The contents of a file that has no errors.
@@ -43,14 +43,10 @@ impl Content {
             return Err(vec![problem(0, "", "", "is not UTF-8 text")]);
         };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
-        let documents = if is_json { documents::json(&text) } else { documents::yaml(&text) };
-        let documents = documents.map_err(|error| vec![problem(error.line, "", "", &error.message)])?;
-        drop(text);
         let mut content = Self::default();
         let mut problems = Vec::new();
-        for document in documents {
-            let line = document.line;
-            for item in manifest::items(document.value) {
+        let take = |line, manifest: Manifest| {
+            for item in manifest.into_items() {
                 match item {
                     Ok(Item::Object(object)) => {
                         content.objects.push(Placed { object: Arc::new(object), line });
@@ -66,6 +62,10 @@ impl Content {
                     ),
                 }
             }
+        };
+        let parsed = if is_json { documents::json(&text, take) } else { documents::yaml(&text, take) };
+        if let Err(error) = parsed {
+            problems.push(problem(error.line, "", "", &error.message));
         }
         if problems.is_empty() { Ok(content) } else { Err(problems) }
     }

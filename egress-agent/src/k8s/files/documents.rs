@@ -1,6 +1,6 @@
 //! A file's text into its documents: YAML with `---` between documents, or JSON.
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 /// Limits of the YAML reader. A node's view of a large cluster is some ten million nodes of YAML; the limits on
 /// aliases stay as they are, so that a few lines cannot unfold into gigabytes.
@@ -16,15 +16,6 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// One document of a file.
-#[derive(Debug)]
-pub(super) struct Document {
-    /// Line of its first line with content.
-    pub(super) line: usize,
-    /// What it holds; never null.
-    pub(super) value: Value,
-}
-
 /// Text that cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
@@ -34,40 +25,47 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
-/// Parses a JSON file.
-pub(super) fn json(text: &str) -> Result<Vec<Document>, SyntaxError> {
-    match serde_json::from_str(text) {
-        Ok(value) => Ok(vec![Document { line: 1, value }]),
-        Err(error) => Err(SyntaxError {
-            line: error.line(),
-            // The place is told in its own way.
-            message: format!("malformed JSON: {}", without_place(&error.to_string())),
-        }),
+/// Parses a JSON file and hands over what it holds, with its line.
+pub(super) fn json<T: DeserializeOwned>(
+    text: &str,
+    mut each: impl FnMut(usize, T),
+) -> Result<(), SyntaxError> {
+    let value: Option<T> = serde_json::from_str(text).map_err(|error| SyntaxError {
+        line: error.line(),
+        // The place is told in its own way.
+        message: format!("malformed JSON: {}", without_place(&error.to_string())),
+    })?;
+    if let Some(value) = value {
+        each(1, value);
     }
+    Ok(())
 }
 
 fn without_place(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
 }
 
-/// Parses a YAML file. Empty documents are left out.
-pub(super) fn yaml(text: &str) -> Result<Vec<Document>, SyntaxError> {
-    let mut documents = Vec::new();
+/// Parses a YAML file and hands over its documents one by one, each with the line of its first content; empty ones
+/// are left out.
+pub(super) fn yaml<T: DeserializeOwned>(
+    text: &str,
+    mut each: impl FnMut(usize, T),
+) -> Result<(), SyntaxError> {
     for (before, part) in split(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         let content = part.lines().position(|line| {
             let line = line.trim();
             !line.is_empty() && !line.starts_with('#')
         });
         let Some(content) = content else { continue };
-        let value: Value = serde_saphyr::from_str_with_options(part, options()).map_err(|error| {
+        let value: Option<T> = serde_saphyr::from_str_with_options(part, options()).map_err(|error| {
             let line = error.location().and_then(|at| usize::try_from(at.line()).ok()).unwrap_or(content + 1);
             SyntaxError { line: before + line, message: format!("malformed YAML: {}", message(&error)) }
         })?;
-        if !value.is_null() {
-            documents.push(Document { line: before + content + 1, value });
+        if let Some(value) = value {
+            each(before + content + 1, value);
         }
     }
-    Ok(documents)
+    Ok(())
 }
 
 fn message(error: &serde_saphyr::Error) -> String {
@@ -97,10 +95,14 @@ fn split(text: &str) -> Vec<(usize, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    fn lines(text: &str) -> Vec<(usize, Value)> {
-        yaml(text).unwrap().into_iter().map(|d| (d.line, d.value)).collect()
+    fn parsed(text: &str) -> Result<Vec<(usize, Value)>, SyntaxError> {
+        let mut documents = Vec::new();
+        yaml(text, |line, value| documents.push((line, value)))?;
+        Ok(documents)
     }
 
     #[test]
@@ -112,22 +114,22 @@ mod tests {
             (7, serde_json::json!({"b": 2})),
             (9, serde_json::json!({"c": "--- no marker\n"})),
         ];
-        assert_eq!(lines(text), expected);
-        assert_eq!(lines(""), []);
-        assert_eq!(lines("\u{feff}---\r\na: 1\r\n---\r\nb: 2\r\n").len(), 2);
+        assert_eq!(parsed(text).unwrap(), expected);
+        assert_eq!(parsed("").unwrap(), []);
+        assert_eq!(parsed("\u{feff}---\r\na: 1\r\n---\r\nb: 2\r\n").unwrap().len(), 2);
     }
 
     #[test]
     fn malformed_text_is_told_with_its_line() {
-        let error = yaml("a: 1\n---\nb:\n  - c\n d: 2\n").unwrap_err();
+        let error = parsed("a: 1\n---\nb:\n  - c\n d: 2\n").unwrap_err();
         assert_eq!(error.line, 5, "{error:?}");
         assert!(error.message.starts_with("malformed YAML: "), "{error:?}");
-        let error = yaml("a: 1\na: 2\n").unwrap_err();
+        let error = parsed("a: 1\na: 2\n").unwrap_err();
         assert_eq!(
             (error.line, error.message.as_str()),
             (2, "malformed YAML: duplicate mapping key: a not allowed here")
         );
-        let error = json("{\n\"a\": ]}").unwrap_err();
+        let error = json("{\n\"a\": ]}", |_, _: Value| {}).unwrap_err();
         assert_eq!(error, SyntaxError { line: 2, message: "malformed JSON: expected value".to_owned() });
     }
 
@@ -138,6 +140,6 @@ mod tests {
             let aliases = vec![format!("*a{}", level - 1); 10].join(",");
             bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
         }
-        assert!(yaml(&bomb).is_err());
+        assert!(parsed(&bomb).is_err());
     }
 }

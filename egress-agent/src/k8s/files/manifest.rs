@@ -1,9 +1,11 @@
 //! One document into objects: kinds, lists, and what is not for us.
 
+use std::fmt;
+
 use egress_core::cluster::{Object, Pod};
 use k8s_openapi::api::{core::v1, discovery::v1 as discovery, networking::v1 as networking};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use crate::k8s::convert::{self, Errors, FieldError};
 
@@ -30,35 +32,88 @@ pub(super) struct Invalid {
     pub(super) errors: Vec<FieldError>,
 }
 
-/// Converts a document; a list becomes its items.
-pub(super) fn items(document: Value) -> Vec<Result<Item, Invalid>> {
-    let (api_version, kind) = type_of(&document);
-    let Some(element) = kind.strip_suffix("List") else {
-        return vec![item(document)];
-    };
-    let Value::Object(mut list) = document else { return Vec::new() };
-    let elements = match list.remove("items") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(elements)) => elements,
-        Some(_) => {
-            let error = FieldError { field: "items".to_owned(), message: "is not a list".to_owned() };
-            return vec![Err(Invalid { object: kind, errors: vec![error] })];
-        }
-    };
-    let converted = elements.into_iter().enumerate().map(|(index, mut value)| {
-        // The API server leaves kind and apiVersion out of the items of a PodList; `kind: List` has them.
-        if let (Value::Object(fields), false) = (&mut value, element.is_empty()) {
-            fields.entry("kind").or_insert_with(|| element.into());
-            fields.entry("apiVersion").or_insert_with(|| api_version.as_str().into());
-        }
-        item(value).map_err(|mut invalid| {
-            if invalid.object.is_empty() {
-                invalid.object = format!("{kind} items[{index}]");
+/// A document: an object, or a list of them. Items that say what they are are converted while the document is
+/// being read, so that a list of a whole cluster never stands in memory as it was written.
+#[derive(Debug, Default)]
+pub(super) struct Manifest {
+    /// The fields, without `items`.
+    fields: Map<String, Value>,
+    items: Vec<ListItem>,
+}
+
+/// An item of a list.
+#[derive(Debug)]
+enum ListItem {
+    Converted(Result<Item, Invalid>),
+    /// Without kind or apiVersion: the API server leaves them out of the items of a PodList.
+    Untyped(Value),
+}
+
+impl Manifest {
+    /// What the document holds.
+    pub(super) fn into_items(self) -> Vec<Result<Item, Invalid>> {
+        let document = Value::Object(self.fields);
+        let (api_version, kind) = type_of(&document);
+        let Some(element) = kind.strip_suffix("List") else {
+            return vec![item(document)];
+        };
+        let converted = self.items.into_iter().enumerate().map(|(index, listed)| {
+            let converted = match listed {
+                ListItem::Converted(converted) => converted,
+                ListItem::Untyped(mut value) => {
+                    if let (Value::Object(fields), false) = (&mut value, element.is_empty()) {
+                        fields.entry("kind").or_insert_with(|| element.into());
+                        fields.entry("apiVersion").or_insert_with(|| api_version.as_str().into());
+                    }
+                    item(value)
+                }
+            };
+            converted.map_err(|mut invalid| {
+                if invalid.object.is_empty() {
+                    invalid.object = format!("{kind} items[{index}]");
+                }
+                invalid
+            })
+        });
+        converted.collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Manifest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Manifest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a Kubernetes object")
             }
-            invalid
-        })
-    });
-    converted.collect()
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
+                let mut manifest = Manifest::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "items" {
+                        manifest.items = map.next_value::<Option<Vec<ListItem>>>()?.unwrap_or_default();
+                    } else {
+                        manifest.fields.insert(name, map.next_value()?);
+                    }
+                }
+                Ok(manifest)
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let (api_version, kind) = type_of(&value);
+        let typed = !api_version.is_empty() && !kind.is_empty();
+        Ok(if typed { Self::Converted(item(value)) } else { Self::Untyped(value) })
+    }
 }
 
 fn type_of(value: &Value) -> (String, String) {

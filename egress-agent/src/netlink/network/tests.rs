@@ -35,7 +35,8 @@ fn a_pods_device_is_reported_when_it_comes_and_when_it_goes() {
 
     veth(&node, "veth0", &pod, "eth0");
     let (_, took) = await_event(&told, |now| role(now, "veth0") == Some(DeviceRole::Pod));
-    assert!(took < Duration::from_millis(100), "{took:?}");
+    println!("reported {took:?} after `ip link add` returned");
+    assert!(took < Duration::from_millis(500), "{took:?}");
     assert_eq!(pod.first_device().as_deref(), Some("eth0"));
 
     run(&node, "ip link del veth0");

@@ -156,7 +156,7 @@ impl State {
             match stopped.wait(&self.hear, timeout) {
                 Ok(Woken::Stop) => return,
                 Ok(Woken::Ready) => self.listen(),
-                Ok(Woken::Timeout) => {}
+                Ok(Woken::Timeout | Woken::Nudged) => {}
                 Err(error) => {
                     tracing::error!(%error, "the network watcher ends");
                     return;

@@ -140,7 +140,7 @@ pub(super) fn admits(objects: &[Object], traffic: Traffic) -> bool {
 pub(super) fn flow(index: &ClusterIndex, traffic: Traffic) -> PolicyFlow {
     let Traffic { from, to, port, protocol } = traffic;
     PolicyFlow {
-        from: index.resolve(from, 0, Protocol::Other, NOW),
+        from: index.resolve_client(from, NOW),
         to: index.resolve(to, port, protocol, NOW),
         port,
         protocol,

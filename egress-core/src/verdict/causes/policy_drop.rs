@@ -67,28 +67,42 @@ fn summary(case: &Case<'_>) -> String {
         return format!("Policies deny {}.", case.target());
     };
     let word = side.as_str();
-    let names: Vec<String> = view
-        .policies
-        .iter()
-        .filter(|finding| denies(finding))
-        .map(|finding| match &finding.namespace {
-            Some(namespace) => format!("{namespace}/{}", finding.name),
-            None => finding.name.clone(),
-        })
-        .collect();
-    let kind = view.policies.iter().find(|f| denies(f)).map_or("NetworkPolicy", |finding| &finding.kind);
+    let denying: Vec<&PolicyFinding> = view.policies.iter().filter(|finding| denies(finding)).collect();
     let what = if case.affects() == Affects::Dns { "DNS to " } else { "" };
+    let target = case.target();
     let whose = if side == Side::Egress { "this pod" } else { "the destination pod" };
-    match names.as_slice() {
-        [one] => format!(
-            "{kind} {one} selects {whose} for {word} and none of its {word} rules admits {what}{}.",
-            case.target()
-        ),
-        many => format!(
-            "{} policies select {whose} for {word} ({}) and none of their {word} rules admits {what}{}.",
-            many.len(),
-            many.join(", "),
-            case.target()
-        ),
+    match denying.as_slice() {
+        [one] => {
+            let selects =
+                one.why.first().map_or_else(|| format!("selects {whose} for {word}"), String::clone);
+            let rules = one.why.len().saturating_sub(1);
+            let alone = if view.policies.len() == 1 {
+                format!(" No other policy selects {whose}.")
+            } else {
+                String::new()
+            };
+            let empty = one.why.iter().any(|why| why.starts_with("has no "));
+            let rules = if empty { 0 } else { rules };
+            format!(
+                "{} {} {selects} and none of its {rules} {word} rules admits {what}{target}.{alone}",
+                one.kind,
+                full_name(one),
+            )
+        }
+        many => {
+            let names: Vec<String> = many.iter().map(|finding| full_name(finding)).collect();
+            format!(
+                "{} policies select {whose} for {word} ({}) and none of their {word} rules admits {what}{target}.",
+                many.len(),
+                names.join(", "),
+            )
+        }
+    }
+}
+
+fn full_name(finding: &PolicyFinding) -> String {
+    match &finding.namespace {
+        Some(namespace) => format!("{namespace}/{}", finding.name),
+        None => finding.name.clone(),
     }
 }

@@ -1,0 +1,53 @@
+//! The command line.
+//!
+//! Exit status: 0 answered, 1 failed, 2 usage, 3 no such pod, 4 agent unreachable.
+
+pub mod args;
+mod commands;
+mod config;
+mod connect;
+mod duration;
+mod exit;
+mod explain;
+mod query;
+mod render;
+mod target;
+mod terminal;
+
+pub use exit::Failure;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use args::Cli;
+use terminal::Ui;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let program = terminal::program(arguments.first().map(AsRef::as_ref));
+    let command = Cli::command().name(program).bin_name(program);
+    let parsed = command.try_get_matches_from(&arguments).and_then(|mut m| Cli::from_arg_matches_mut(&mut m));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error; the rest is usage.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
+    let mut ui = Ui::of_process(program, &mut out, &mut err);
+    let result = commands::dispatch(cli.command, &mut ui).and_then(|()| Ok(ui.out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough.
+        Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(ui.err, "error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

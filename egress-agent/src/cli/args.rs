@@ -1,0 +1,288 @@
+//! Commands and their flags, as the command line takes them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use egress_core::history::ToFilter;
+use egress_core::protocol::Protocol;
+use egress_core::verdict::Cause;
+
+use super::duration::parse_duration;
+use super::target::Target;
+use crate::export::grpc::Address;
+use crate::export::http::HttpAddress;
+
+/// Why can this pod not reach that endpoint?
+///
+/// The agent watches the node's kernel and keeps the answers; `query` asks for them, also after the fact.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this node: the agent itself. Needs root or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYSLOG.
+    Run(RunArgs),
+    /// Why did a pod's connections fail? Asks the agent for its verdicts.
+    Query(QueryArgs),
+    /// What would the policies say of a connection? From a running agent, or from files before they are applied.
+    Explain(ExplainArgs),
+    /// What the agent sees and what it does not: hooks, pods, counts, losses.
+    Status(StatusArgs),
+    /// Can this node run the agent? Says so hook by hook, and what is lost where one is refused.
+    Doctor(DoctorArgs),
+    /// Watch this node like `run`, and write everything that was seen to a file for `replay`.
+    Record(RecordArgs),
+    /// Make the verdicts of a capture again. Needs no root and no kernel.
+    Replay(ReplayArgs),
+    /// Remove what a killed agent left on kernels without TCX. Touches nothing that is not ours.
+    Cleanup(CleanupArgs),
+    /// Print the completion script of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the agent looks.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Sources {
+    /// Kubernetes objects from files or folders (what `kubectl get … -o yaml` prints), watched for change, in place of
+    /// an API server. May be repeated.
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub cluster_state: Vec<PathBuf>,
+    /// Name of this node in the cluster [default: the variable NODE_NAME, then the host name].
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Network namespace to treat as the node's [default: the one of process 1].
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub netns: Option<PathBuf>,
+    /// Device towards the outside [default: those of the default routes]. May be repeated.
+    #[arg(long, value_name = "DEVICE")]
+    pub uplink: Vec<String>,
+}
+
+/// `run`
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// Settings from a YAML file with the names of these flags as keys; flags win.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where it looks.
+    #[command(flatten)]
+    pub sources: Sources,
+    /// Where gRPC listens: unix:PATH or host:port, on the loopback only. May be repeated [default:
+    /// unix:/run/egress-agent/agent.sock and 127.0.0.1:50051].
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc_listen: Vec<Address>,
+    /// Where /metrics, /healthz and /readyz are served: host:port, or :port for every address [default: :9750].
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<HttpAddress>,
+    /// Whether metrics of pods carry the label `pod` [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub metrics_pod_label: Option<bool>,
+}
+
+impl RunArgs {
+    /// Where gRPC listens, with the default.
+    #[must_use]
+    pub fn grpc_addresses(&self) -> Vec<Address> {
+        match self.grpc_listen.as_slice() {
+            [] => vec![Address::default_socket(), Address::default_port()],
+            given => given.to_vec(),
+        }
+    }
+
+    /// Where HTTP listens, with the default.
+    #[must_use]
+    pub fn metrics_address(&self) -> HttpAddress {
+        self.metrics_listen.clone().unwrap_or_default()
+    }
+
+    /// Whether metrics of pods carry the label `pod`.
+    #[must_use]
+    pub fn metrics_pod_label(&self) -> bool {
+        self.metrics_pod_label.unwrap_or(true)
+    }
+}
+
+/// Which agent to ask.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServerArgs {
+    /// The agent to ask: unix:PATH or host:port [default: unix:/run/egress-agent/agent.sock, then 127.0.0.1:50051].
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: Option<Address>,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with evidence and identities.
+    Wide,
+    /// One JSON array; with --follow one object a line.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// How an answer is printed, where there is nothing to widen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlainOutput {
+    /// For people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// `query`
+#[derive(Args, Clone, Debug, Default)]
+pub struct QueryArgs {
+    /// The pod: POD, NS/POD or pod/POD; or a whole namespace: ns/NAME. Without it every pod of the namespace given
+    /// by -n, or every pod of the node.
+    #[arg(value_name = "[NS/]POD")]
+    pub target: Option<Target>,
+    /// Namespace of the pod [default: default].
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Only failures of the last while: 30s, 15m, 2h, 1d, 1h30m.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    /// Only this cause. May be repeated.
+    #[arg(long, value_name = "CAUSE", value_parser = causes())]
+    pub cause: Vec<Cause>,
+    /// Only failures towards this peer: a name as the pod asked for it, or an address, with or without a port.
+    #[arg(long, value_name = "HOST|IP[:PORT]")]
+    pub to: Option<ToFilter>,
+    /// Go on with new and revised verdicts as they are made.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print only the policies that would fix it, as YAML for `kubectl apply -f -`.
+    #[arg(long, conflicts_with_all = ["follow", "output"])]
+    pub fix: bool,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Which agent to ask.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `explain`
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Who connects: [NS/]POD or an address.
+    #[arg(long, value_name = "[NS/]POD|IP")]
+    pub from: String,
+    /// To whom: [NS/]POD, an address, or [NS/]SERVICE.
+    #[arg(long, value_name = "[NS/]POD|IP|SERVICE")]
+    pub to: String,
+    /// Destination port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// Protocol.
+    #[arg(long, value_name = "PROTOCOL", default_value = "TCP", value_parser = protocols())]
+    pub protocol: Protocol,
+    /// Ask these files or folders instead of a running agent. May be repeated.
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, conflicts_with = "server")]
+    pub cluster_state: Vec<PathBuf>,
+    /// Take a name to mean this address. May be repeated.
+    #[arg(long, value_name = "NAME=IP", value_parser = parse_dns)]
+    pub dns: Vec<(String, IpAddr)>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: PlainOutput,
+    /// Which agent to ask.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `status`
+#[derive(Args, Clone, Debug, Default)]
+pub struct StatusArgs {
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: PlainOutput,
+    /// Which agent to ask.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `doctor`
+#[derive(Args, Clone, Debug, Default)]
+pub struct DoctorArgs {
+    /// Network namespace to treat as the node's [default: the one of process 1].
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub netns: Option<PathBuf>,
+    /// Device towards the outside [default: those of the default routes]. May be repeated.
+    #[arg(long, value_name = "DEVICE")]
+    pub uplink: Vec<String>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: PlainOutput,
+}
+
+/// `record`
+#[derive(Args, Clone, Debug)]
+pub struct RecordArgs {
+    /// File to write the capture to.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Stop after this time [default: when interrupted].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Where it looks.
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+/// `replay`
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The capture.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// How to print the verdicts.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `cleanup`
+#[derive(Args, Clone, Debug, Default)]
+pub struct CleanupArgs {
+    /// Network namespace to treat as the node's [default: the one of process 1].
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub netns: Option<PathBuf>,
+}
+
+/// The causes by their words; a wrong one is answered with all of them.
+fn causes() -> impl TypedValueParser<Value = Cause> {
+    PossibleValuesParser::new(Cause::ALL.iter().map(|cause| cause.as_str()))
+        .try_map(|word| word.parse::<Cause>())
+}
+
+fn protocols() -> impl TypedValueParser<Value = Protocol> {
+    PossibleValuesParser::new(["TCP", "UDP", "SCTP"]).try_map(|word| word.parse::<Protocol>())
+}
+
+fn parse_dns(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, ip) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("NAME=IP is wanted")?;
+    let ip = ip.parse().map_err(|_| format!("\"{ip}\" is not an IP address"))?;
+    Ok((name.to_owned(), ip))
+}
+
+#[cfg(test)]
+mod tests;

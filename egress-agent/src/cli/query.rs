@@ -1,0 +1,204 @@
+//! `query`: the verdicts of one agent.
+
+use egress_core::history::PodFilter;
+use egress_core::verdict::{State, Verdict};
+use serde::Serialize;
+
+use super::args::{Output, QueryArgs};
+use super::connect::connect;
+use super::exit::Failure;
+use super::render::{self, View};
+use super::target;
+use super::terminal::{Ui, now};
+use crate::export::grpc::{QueryMessage, QueryMessages, QueryOptions};
+use crate::status::AgentStatus;
+
+/// Asks, prints, and with `--follow` goes on printing.
+pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {
+    let pods = target::pod_filter(args.target.as_ref(), args.namespace.as_deref()).map_err(Failure::Usage)?;
+    let mut client = connect(&args.server).await?;
+    let options = QueryOptions {
+        pods: pods.clone(),
+        since: args.since,
+        causes: args.cause.clone(),
+        to: args.to.clone(),
+        follow: args.follow,
+    };
+    let mut messages = client.query(&options).await?;
+    let command = fix_command(ui, Some(args));
+    let mut watched = None;
+    if args.follow {
+        return follow(&mut messages, args, &pods, command, ui).await;
+    }
+    let mut verdicts = Vec::new();
+    while let Some(message) = messages.next().await? {
+        match message {
+            QueryMessage::Watched(status) => {
+                tell_watched(&status, ui)?;
+                watched = Some(status);
+            }
+            QueryMessage::Verdict(verdict) => verdicts.push(*verdict),
+            QueryMessage::EndOfHistory | QueryMessage::Lagged(_) => {}
+        }
+    }
+    if args.fix {
+        return print_fixes(&verdicts, ui);
+    }
+    print(&verdicts, args.output, command, ui)?;
+    if verdicts.is_empty() && matches!(args.output, Output::Table | Output::Wide) {
+        writeln!(ui.out, "{}", nothing(args, &pods, watched.as_deref()))?;
+    }
+    Ok(())
+}
+
+/// Prints verdicts, most recent first as they come.
+pub(super) fn print(
+    verdicts: &[Verdict],
+    output: Output,
+    fix_command: Option<String>,
+    ui: &mut Ui<'_>,
+) -> Result<(), Failure> {
+    match output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *ui.out, verdicts)?;
+            writeln!(ui.out)?;
+        }
+        Output::Yaml => ui.out.write_all(yaml(verdicts)?.as_bytes())?,
+        Output::Table | Output::Wide => {
+            let view = view(output, fix_command, ui);
+            for (number, verdict) in verdicts.iter().enumerate() {
+                if number > 0 {
+                    writeln!(ui.out)?;
+                }
+                ui.out.write_all(render::verdict(verdict, &view).as_bytes())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn follow(
+    messages: &mut QueryMessages,
+    args: &QueryArgs,
+    pods: &PodFilter,
+    fix_command: Option<String>,
+    ui: &mut Ui<'_>,
+) -> Result<(), Failure> {
+    let mut view = view(args.output, fix_command, ui);
+    // The history comes newest first; what follows it is newer still. Shown in the order of time.
+    let mut history = Vec::new();
+    let mut in_history = true;
+    while let Some(message) = messages.next().await? {
+        match message {
+            QueryMessage::Watched(status) => tell_watched(&status, ui)?,
+            QueryMessage::Verdict(verdict) if in_history => history.push(*verdict),
+            QueryMessage::Verdict(verdict) => {
+                view.now = now();
+                print_one(&verdict, args.output, &view, ui)?;
+            }
+            QueryMessage::EndOfHistory => {
+                in_history = false;
+                for verdict in history.drain(..).rev() {
+                    print_one(&verdict, args.output, &view, ui)?;
+                }
+                writeln!(ui.err, "following {}; interrupt to end", target::describe(pods))?;
+            }
+            QueryMessage::Lagged(missed) => {
+                writeln!(
+                    ui.err,
+                    "{missed} verdicts were passed over, this client was too slow; the history has them"
+                )?;
+            }
+        }
+    }
+    Err(Failure::Failed("the agent ended the answer".to_owned()))
+}
+
+/// One verdict of a stream: a block, a line of JSON, or a YAML document.
+fn print_one(verdict: &Verdict, output: Output, view: &View, ui: &mut Ui<'_>) -> Result<(), Failure> {
+    match output {
+        Output::Json => {
+            serde_json::to_writer(&mut *ui.out, verdict)?;
+            writeln!(ui.out)?;
+        }
+        Output::Yaml => write!(ui.out, "---\n{}", yaml(verdict)?)?,
+        Output::Table | Output::Wide => writeln!(ui.out, "{}", render::verdict(verdict, view))?,
+    }
+    Ok(ui.out.flush()?)
+}
+
+/// Only the manifests, so that the output can be applied; the rest is told on standard error.
+fn print_fixes(verdicts: &[Verdict], ui: &mut Ui<'_>) -> Result<(), Failure> {
+    let mut printed: Vec<&str> = Vec::new();
+    for verdict in verdicts.iter().filter(|verdict| verdict.state == State::Active) {
+        let Some(fix) = &verdict.fix else { continue };
+        match &fix.manifest {
+            Some(manifest) if printed.contains(&manifest.as_str()) => {}
+            Some(manifest) => {
+                if !printed.is_empty() && !manifest.starts_with("---") {
+                    writeln!(ui.out, "---")?;
+                }
+                writeln!(ui.out, "{}", manifest.trim_end())?;
+                printed.push(manifest);
+            }
+            None => {
+                let headline = render::flow(verdict);
+                writeln!(ui.err, "{headline}: {}: {}", verdict.cause, render::clean(&fix.text))?;
+            }
+        }
+    }
+    if printed.is_empty() {
+        writeln!(ui.err, "there is nothing that applying a policy would fix")?;
+    }
+    Ok(())
+}
+
+fn tell_watched(status: &AgentStatus, ui: &mut Ui<'_>) -> Result<(), Failure> {
+    let text = render::watched(status, now(), ui.width);
+    Ok(ui.err.write_all(text.as_bytes())?)
+}
+
+/// What an empty answer says.
+fn nothing(args: &QueryArgs, pods: &PodFilter, watched: Option<&AgentStatus>) -> String {
+    let mut text = format!("no failures seen for {}", target::describe(pods));
+    if let Some(to) = &args.to {
+        text.push_str(&format!(" towards {to}"));
+    }
+    if !args.cause.is_empty() {
+        let causes: Vec<_> = args.cause.iter().map(|cause| cause.as_str()).collect();
+        text.push_str(&format!(" with cause {}", causes.join(" or ")));
+    }
+    match (args.since, watched) {
+        (Some(since), _) => text.push_str(&format!(" in the last {}", super::duration::human(since))),
+        (None, Some(status)) if !status.watching_since.is_empty() => {
+            text.push_str(&format!(" since {}", render::clock(&status.watching_since)));
+        }
+        _ => {}
+    }
+    text
+}
+
+fn view(output: Output, fix_command: Option<String>, ui: &Ui<'_>) -> View {
+    View { width: ui.width, color: ui.color, wide: output == Output::Wide, now: now(), fix_command }
+}
+
+/// The beginning of the command that prints a verdict's fix; pod and peer are added for each.
+pub(super) fn fix_command(ui: &Ui<'_>, args: Option<&QueryArgs>) -> Option<String> {
+    let server = args?.server.server.as_ref();
+    let server = server.map(|address| format!(" --server {address}")).unwrap_or_default();
+    Some(format!("{} query{server}", ui.program))
+}
+
+/// A value as YAML.
+pub(super) fn yaml<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
+    // By way of JSON: what is left out there is left out here.
+    let value = serde_json::to_value(value)?;
+    let mut text = serde_saphyr::to_string(&value).map_err(|error| Failure::Failed(error.to_string()))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! `/metrics`, `/healthz` and `/readyz` over HTTP.
+
+mod address;
+
+pub use address::{HttpAddress, HttpAddressError};
