@@ -24,11 +24,17 @@ impl Default for HttpAddress {
 #[error("\"{0}\" is not an address: IP:port, [IPv6]:port or :port")]
 pub struct HttpAddressError(String);
 
+impl HttpAddressError {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl FromStr for HttpAddress {
     type Err = HttpAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || HttpAddressError(text.to_owned());
+        let error = || HttpAddressError::of(text);
         if let Some(port) = text.strip_prefix(':') {
             return port.parse().map(Self::Any).map_err(|_| error());
         }
