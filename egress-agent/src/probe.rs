@@ -6,6 +6,7 @@
 mod aggregates;
 mod attach;
 mod btf;
+mod bypass;
 mod doctor;
 mod error;
 mod load;
