@@ -6,10 +6,14 @@
 mod site;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use egress_agent::probe::{Probe, ProbeOptions};
 use egress_agent::status::HookState;
 use egress_common::{
@@ -359,6 +363,54 @@ fn clsact_filters_are_removed_by_name_and_leave_the_others() {
         assert!(filters().contains("u32"), "{}", filters());
         assert!(site.output("tc qdisc show dev pod0").contains("clsact"));
     });
+}
+
+#[test]
+fn nothing_stays_after_a_kill() {
+    let Some(site) = Site::build("kill") else { return };
+    on_site(site, |site| {
+        if Probe::load(&ProbeOptions::default()).expect("loads").needs_heartbeat() {
+            eprintln!("skipped: without TCX the filters stay, and stand aside");
+            return;
+        }
+        let programs = |hook| {
+            let (_, programs) = SchedClassifier::query_tcx(site::POD_DEVICE, hook).expect("asks");
+            programs.len()
+        };
+        let hooks = [TcAttachType::Ingress, TcAttachType::Egress];
+        let mut agent = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "holds_until_killed", "--nocapture"])
+            .env(HOLD, site.names())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let output = BufReader::new(agent.stdout.take().expect("its output"));
+        assert!(output.lines().map_while(Result::ok).any(|line| line.contains(HOLD)), "it did not attach");
+        assert_eq!(hooks.map(programs), [1, 1]);
+        agent.kill().expect("kills");
+        agent.wait().expect("is gone");
+        let deadline = Instant::now() + PATIENCE;
+        while hooks.map(programs) != [0, 0] {
+            assert!(Instant::now() < deadline, "programs stayed on {}", site::POD_DEVICE);
+            std::thread::yield_now();
+        }
+    });
+}
+
+/// Names the namespaces to the other half of [`nothing_stays_after_a_kill`], and is what it says when it is ready.
+const HOLD: &str = "EGRESS_PROBE_HOLD";
+
+#[test]
+fn holds_until_killed() {
+    let Ok(names) = std::env::var(HOLD) else { return };
+    // Not built here, so not taken down here.
+    let site = ManuallyDrop::new(Site::named(&names));
+    site.enter_node();
+    let _probe = watch(&site, &ProbeOptions::default());
+    println!("{HOLD}");
+    loop {
+        std::thread::park();
+    }
 }
 
 /// What the verifier goes through must not creep up: older kernels have lower limits, and loading takes time.

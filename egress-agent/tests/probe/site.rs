@@ -77,6 +77,22 @@ impl Site {
         Some(site)
     }
 
+    /// One that somebody else has built, by its [`Site::names`].
+    pub(crate) fn named(names: &str) -> Self {
+        let (pod, node) = names.split_once(' ').expect("two names");
+        Self { pod: pod.to_owned(), node: node.to_owned() }
+    }
+
+    /// Names of the namespaces.
+    pub(crate) fn names(&self) -> String {
+        format!("{} {}", self.pod, self.node)
+    }
+
+    /// Moves this thread into the node's namespace.
+    pub(crate) fn enter_node(&self) {
+        enter(&self.node);
+    }
+
     /// Runs a command line, words split at blanks; in the node's namespace if it names none.
     pub(crate) fn run(&self, line: &str) {
         self.output(line);
@@ -199,7 +215,7 @@ pub(crate) fn on_site(site: Site, test: impl FnOnce(&Site) + Send) {
     thread::scope(|scope| {
         let result = scope
             .spawn(|| {
-                enter(&site.node);
+                site.enter_node();
                 test(&site);
             })
             .join();
