@@ -1,12 +1,22 @@
 //! Wiring: what each command that needs the engine does.
 
-use std::path::PathBuf;
+mod answer;
+mod serve;
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use egress_core::capture::Capture;
+use egress_core::identity::ClusterIndex;
+use egress_core::time::Mono;
 use egress_core::verdict::Verdict;
 
 use crate::answers::{ExplainError, ExplainRequest, Explanation};
-use crate::cli::args::{CleanupArgs, DoctorArgs, RecordArgs, ReplayArgs, RunArgs};
+use crate::cli::args::{CleanupArgs, DoctorArgs, RecordArgs, ReplayArgs, RunArgs, Sources};
+use crate::host;
+use crate::k8s::{Source, files::FileSource};
+use crate::netlink::netns::Netns;
+use crate::probe::{self, ProbeOptions};
 use crate::status::AgentStatus;
 
 /// `run`: watches until it is told to stop.
@@ -14,8 +24,8 @@ use crate::status::AgentStatus;
 /// # Errors
 ///
 /// What kept it from starting, or ended it.
-pub fn run(_args: &RunArgs) -> Result<()> {
-    bail!("this build has no engine")
+pub fn run(args: &RunArgs) -> Result<()> {
+    serve::run(args)
 }
 
 /// `record`: like `run`, with every input of the pipeline written to a file.
@@ -23,8 +33,8 @@ pub fn run(_args: &RunArgs) -> Result<()> {
 /// # Errors
 ///
 /// What kept it from starting, or ended it.
-pub fn record(_args: &RecordArgs) -> Result<()> {
-    bail!("this build has no engine")
+pub fn record(args: &RecordArgs) -> Result<()> {
+    serve::record(args)
 }
 
 /// `replay`: the verdicts of a capture as they stand at its end, most recently seen first.
@@ -32,8 +42,13 @@ pub fn record(_args: &RecordArgs) -> Result<()> {
 /// # Errors
 ///
 /// The capture cannot be read.
-pub fn replay(_args: &ReplayArgs) -> Result<Vec<Verdict>> {
-    bail!("this build has no engine")
+pub fn replay(args: &ReplayArgs) -> Result<Vec<Verdict>> {
+    let path = args.file.display();
+    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read capture {path}"))?;
+    let capture = Capture::parse(&text).with_context(|| format!("capture {path}"))?;
+    let mut verdicts: Vec<Verdict> = capture.replay().iter().map(|verdict| Verdict::clone(verdict)).collect();
+    verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.last_seen));
+    Ok(verdicts)
 }
 
 /// `doctor`: what a running agent would see here. Attaches and detaches every hook.
@@ -41,8 +56,28 @@ pub fn replay(_args: &ReplayArgs) -> Result<Vec<Verdict>> {
 /// # Errors
 ///
 /// Nothing can be said about this machine.
-pub fn doctor(_args: &DoctorArgs) -> Result<AgentStatus> {
-    bail!("this build has no engine")
+pub fn doctor(args: &DoctorArgs) -> Result<AgentStatus> {
+    let mut problems = Vec::new();
+    let netns = Netns::of_node(args.netns.as_deref());
+    match &netns {
+        Ok((_, note)) => problems.extend(note.clone()),
+        Err(error) => problems.push(error.to_string()),
+    }
+    let inside = || probe::diagnose(&ProbeOptions::default());
+    let hooks = match netns {
+        Ok((netns, _)) => netns.run(inside).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            inside()
+        }),
+        Err(_) => inside(),
+    };
+    Ok(AgentStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: host::kernel_release(),
+        hooks,
+        problems,
+        ..AgentStatus::default()
+    })
 }
 
 /// `cleanup`: removes what a killed agent left in the kernel; a line for each thing removed.
@@ -50,8 +85,10 @@ pub fn doctor(_args: &DoctorArgs) -> Result<AgentStatus> {
 /// # Errors
 ///
 /// Something of ours could not be removed.
-pub fn cleanup(_args: &CleanupArgs) -> Result<Vec<String>> {
-    bail!("this build has no engine")
+pub fn cleanup(args: &CleanupArgs) -> Result<Vec<String>> {
+    let (netns, _) = Netns::of_node(args.netns.as_deref())?;
+    let removed = netns.run(probe::cleanup)??;
+    Ok(if removed == 0 { Vec::new() } else { vec![format!("{removed} TC filters of ours")] })
 }
 
 /// `explain` from files: what their policies say.
@@ -59,6 +96,41 @@ pub fn cleanup(_args: &CleanupArgs) -> Result<Vec<String>> {
 /// # Errors
 ///
 /// The files cannot be read, or the question cannot be answered from them.
-pub fn explain(_cluster_state: &[PathBuf], _request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-    Err(ExplainError::Failed("this build has no engine".to_owned()))
+pub fn explain(cluster_state: &[PathBuf], request: &ExplainRequest) -> Result<Explanation, ExplainError> {
+    let files = FileSource::load(cluster_state).map_err(|problems| {
+        ExplainError::Failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    let mut index = ClusterIndex::new("");
+    for change in files.changes() {
+        index.apply(change, Mono(0));
+    }
+    answer::explain(&index, request)
+}
+
+/// The source of cluster state that the flags name.
+fn source(sources: &Sources) -> Result<Source> {
+    if sources.cluster_state.is_empty() {
+        bail!("--cluster-state is needed: this version reads the cluster from files only");
+    }
+    match FileSource::load(&sources.cluster_state) {
+        Ok(files) => Ok(Source::Files(files)),
+        Err(problems) => {
+            bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// Name of this node: the flag, the variable, the host's name.
+fn node_name(flag: Option<&str>) -> String {
+    let variable = || std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+    flag.map(str::to_owned).or_else(variable).unwrap_or_else(host::host_name)
+}
+
+/// The node's network namespace, with a warning where the default could not be had.
+fn node_netns(path: Option<&Path>) -> Result<Netns> {
+    let (netns, note) = Netns::of_node(path)?;
+    if let Some(note) = note {
+        tracing::warn!("{note}");
+    }
+    Ok(netns)
 }

@@ -3,7 +3,12 @@
 pub mod answers;
 pub mod app;
 pub mod cli;
+pub mod engine;
 pub mod export;
+pub mod host;
+pub mod k8s;
+pub mod netlink;
+pub mod probe;
 pub mod status;
 
 #[cfg(test)]

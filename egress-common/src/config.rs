@@ -22,14 +22,26 @@ pub struct Config {
     pub report_gap_jiffies: u64,
     /// With clsact: programs stand aside when the heartbeat is older than this; 0 where links die with us.
     pub heartbeat_jiffies: u64,
-    /// Records a pod may cause per CPU and window of `budget_window_jiffies`; beyond it drops are only counted.
-    pub pod_budget: u32,
-    /// See `pod_budget`.
-    pub budget_window_jiffies: u32,
-    /// 1: drops have no reason argument on this kernel.
-    pub no_reason: u32,
-    /// [`crate::ABI_VERSION`] of the user side.
-    pub abi: u32,
+    /// A UDP flow that was silent this many jiffies is reported again.
+    pub udp_pause_jiffies: u64,
+    /// Length of a budget window, jiffies.
+    pub budget_window_jiffies: u64,
+    /// Drop records a pod may cause per CPU and window; beyond it drops are only counted.
+    pub drop_budget: u32,
+    /// TC records of handshakes, resets and closes a slot may cause per CPU and window; beyond it they are withheld.
+    pub control_budget: u32,
+    /// TC records of DNS, likewise.
+    pub dns_budget: u32,
+    /// Other TC records (ICMP, TLS, first UDP packets), likewise.
+    pub other_budget: u32,
+    /// Bytes of each CPU's ring, a power of two.
+    pub ring_bytes: u32,
+    /// Inode number of the network namespace in which the TC programs stand.
+    pub node_netns: u32,
+    /// Slot that the uplinks share.
+    pub uplink_slot: u32,
+    /// Explicit padding, zero.
+    pub pad: u32,
 }
 
 /// Value of the namespace filter map, keyed by the namespace's inode number.
@@ -42,20 +54,24 @@ pub struct NetnsEntry {
     pub pod_slot: u32,
 }
 
-/// Per-CPU state of one pod slot.
+/// Per-CPU state of one slot: a pod, or all uplinks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct PodSlotState {
     /// Drops that found the aggregation map full. Only grows.
     pub overflow: u64,
-    /// Start of the budget window, jiffies.
-    pub window: u64,
-    /// Records caused in this window.
-    pub used: u64,
     /// TC records withheld by the budget. Only grows.
     pub withheld: u64,
+    /// Start of the budget window of the drops, jiffies.
+    pub drop_window: u64,
+    /// Start of the budget window of the TC records, jiffies.
+    pub packet_window: u64,
+    /// Drop records caused in this window.
+    pub drops: u32,
+    /// TC records caused in this window, by budget: control, DNS, other.
+    pub packets: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 64);
 const _: () = assert!(size_of::<NetnsEntry>() == 8);
-const _: () = assert!(size_of::<PodSlotState>() == 32);
+const _: () = assert!(size_of::<PodSlotState>() == 48);

@@ -18,6 +18,11 @@ macro_rules! offsets {
             pub const NONE: Self = Self { $($field: ABSENT,)* };
             /// Field names, in the order of the struct.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($field),)*];
+
+            /// Field names and values, in the order of the struct.
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, u32)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
         }
     };
 }

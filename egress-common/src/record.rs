@@ -333,7 +333,9 @@ pub struct LossRecord {
     pub count: u64,
     /// The [`RecordKind`] that was lost; 0 if mixed.
     pub of_kind: u16,
-    /// 1: no room in the ring; 2: user-space queue full; 3: drops counted only per pod (aggregation map full).
+    /// 1: no room in the ring; 2: user-space queue full; 3: drops counted only per pod (aggregation map full);
+    /// 4: TC records withheld by the budget of the slot; 5: the program could not run, it was interrupted by
+    /// itself (what it would have said is unknown).
     pub stage: u16,
     /// Explicit padding, zero.
     pub pad: u32,

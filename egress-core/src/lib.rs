@@ -4,13 +4,17 @@
 //! out; time is always an argument.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cluster;
 pub mod decode;
+pub mod explain;
 pub mod flow;
 pub mod history;
 pub mod identity;
 pub mod input;
+pub mod names;
 pub mod node;
+pub mod pipeline;
 pub mod policy;
 pub mod protocol;
 pub mod tally;

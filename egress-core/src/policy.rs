@@ -7,6 +7,7 @@
 //! [`ClusterIndex`]: crate::identity::ClusterIndex
 
 mod evaluate;
+mod fix;
 mod kinds;
 mod model;
 mod services;
@@ -15,4 +16,5 @@ mod tests;
 mod truth;
 
 pub use evaluate::evaluate;
+pub use fix::{fix, fix_policies};
 pub use model::{BackendView, Decision, PolicyFlow, PolicyView, SideView};

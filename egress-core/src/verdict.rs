@@ -14,6 +14,7 @@ pub use evidence::evidence;
 pub use judge::{Judgement, judge};
 pub use model::{
     Affects, Cause, Confidence, Direction, Evidence, Fix, Hop, HopOutcome, PathHop, PeerKind, PeerRef,
-    PodIdentity, PolicyFinding, PolicyResult, SCHEMA, Side, SocketAddress, Stage, State, Translation, Verdict,
+    PodIdentity, PolicyFinding, PolicyResult, SCHEMA, Side, SocketAddress, Stage, State, Translation,
+    Verdict,
 };
 pub use path::path;

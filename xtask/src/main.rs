@@ -1,1 +1,40 @@
-fn main() {}
+//! Every chore of the project as `cargo xtask …`.
+
+mod build_ebpf;
+mod demo;
+mod setup;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the project")]
+enum Task {
+    /// The eBPF programs and the agent with them inside.
+    Build,
+    /// The eBPF programs only; finds or installs their toolchain.
+    BuildEbpf,
+    /// The main job, live: a blocked pod, the verdict, the fix.
+    Demo,
+    /// All tests.
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Build => setup::build(),
+        Task::BuildEbpf => build_ebpf::run().map(|_| ()),
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,7 +9,7 @@ pub use address::{HttpAddress, HttpAddressError};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
@@ -149,7 +149,7 @@ async fn metrics_page<A: Answers>(State(pages): State<Arc<Pages<A>>>) -> Respons
         Err(refusal) => return refusal,
     };
     let readings = Readings { status, conntrack: (pages.conntrack)(), wall: now() };
-    match pages.metrics.encode(readings, Instant::now()) {
+    match pages.metrics.encode(readings) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -186,8 +186,8 @@ async fn readyz<A: Answers>(State(pages): State<Arc<Pages<A>>>) -> Response {
 }
 
 async fn status<A: Answers>(answers: &A) -> Result<AgentStatus, Response> {
-    let late = |_| (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n").into_response();
-    tokio::time::timeout(ENGINE, answers.status()).await.map_err(late)
+    let late = || (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n").into_response();
+    tokio::time::timeout(ENGINE, answers.status()).await.ok().flatten().ok_or_else(late)
 }
 
 fn now() -> Timestamp {

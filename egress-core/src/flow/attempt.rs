@@ -55,6 +55,7 @@ impl Attempt {
 
     /// An event of this attempt that adds `failed` failed SYNs.
     pub(super) fn event(&mut self, at: Mono, outcome: Outcome, failed: u64) -> FlowEvent {
+        let first_report = !self.failed;
         self.failed |= !matches!(outcome, Outcome::Succeeded);
         self.told += failed;
         FlowEvent {
@@ -64,6 +65,7 @@ impl Attempt {
             client: self.client,
             outcome,
             failed,
+            first_report,
             first: self.opened,
             last: self.last,
             journey: self.journey.clone(),

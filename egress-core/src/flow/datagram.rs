@@ -229,6 +229,7 @@ impl Flow {
             client,
             outcome,
             failed: std::mem::take(&mut self.open),
+            first_report: false,
             first: self.asked,
             last: self.last,
             journey: self.journey.clone(),

@@ -21,6 +21,8 @@ pub struct FlowEvent {
     pub outcome: Outcome,
     /// Failed attempts that this event adds.
     pub failed: u64,
+    /// It is the first failure that is told of this attempt.
+    pub first_report: bool,
     /// First failed attempt.
     pub first: Mono,
     /// Last failed attempt.

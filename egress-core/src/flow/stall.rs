@@ -119,6 +119,7 @@ impl Stall {
             client: self.client,
             outcome,
             failed,
+            first_report: false,
             first: self.first,
             last: self.last,
             journey: Journey::default(),

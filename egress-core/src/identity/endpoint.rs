@@ -95,6 +95,12 @@ impl ClusterIndex {
         Endpoint::of_kind(ip, if inside { PeerKind::Unresolved } else { PeerKind::External })
     }
 
+    /// What the source of a connection was at that time: its port says nothing, least of all a node port.
+    #[must_use]
+    pub fn resolve_client(&self, ip: IpAddr, at: Mono) -> Endpoint {
+        self.resolve(ip, 0, Protocol::Other, at)
+    }
+
     /// A pod at one of its addresses. On the host's network it is its node.
     #[must_use]
     pub fn pod_endpoint(&self, pod: &Arc<Pod>, ip: IpAddr) -> Endpoint {

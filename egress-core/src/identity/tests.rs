@@ -1,6 +1,6 @@
 //! Addresses and who has them.
 
-use crate::cluster::testing::{NOW, Topology, ip, pod};
+use crate::cluster::testing::{NOW, Topology, ip, pod, policy, selector};
 use crate::cluster::{ClusterChange, Object, ObjectKind, ObjectRef};
 use crate::protocol::Protocol::{Tcp, Udp};
 use crate::time::{Mono, Timestamp};
@@ -170,4 +170,36 @@ fn policies_as_of_is_the_last_time_the_source_was_in_step() {
     assert_eq!(index.synced_at(), None);
     index.apply(ClusterChange::Synced { at: Timestamp(5) }, Mono(1));
     assert_eq!(index.synced_at(), Some(Timestamp(5)));
+}
+
+#[test]
+fn policies_that_select_a_pod_are_found_whatever_happened_to_them_before() {
+    let selectors = ["", "app=a", "app=b", "tier=x,app=a", "app in (a|b)", "!tier", "tier=x", "app=b,tier=y"];
+    let pods =
+        ["", "app=a", "app=b,tier=x", "app=a,tier=x", "tier=y,app=b"].map(|text| pod("default/p", "", text));
+    let mut index = crate::identity::ClusterIndex::new("");
+    let mut current: Vec<Option<&str>> = vec![None; 12];
+    for step in 0..2_000_usize {
+        // Two strides without a common factor visit every name with every selector, and every fifth step deletes.
+        let (slot, name) = (step * 7 % 12, format!("p-{:02}", step * 7 % 12));
+        let text = selectors[step * 11 / 3 % 8];
+        if step % 5 == 0 {
+            let object = ObjectRef { kind: ObjectKind::NetworkPolicy, namespace: "default".into(), name };
+            index.apply(ClusterChange::Delete { object }, Mono(0));
+            current[slot] = None;
+        } else {
+            let object = Object::NetworkPolicy(policy(&format!("default/{name}"), text));
+            index.apply(ClusterChange::Apply { object }, Mono(0));
+            current[slot] = Some(text);
+        }
+        for pod in &pods {
+            let found: Vec<String> =
+                index.network_policies_selecting(pod).iter().map(|policy| policy.name.clone()).collect();
+            let expected: Vec<String> = (0..12)
+                .filter(|slot| current[*slot].is_some_and(|text| selector(text).matches(&pod.labels)))
+                .map(|slot| format!("p-{slot:02}"))
+                .collect();
+            assert_eq!(found, expected, "step {step}, {:?}", pod.labels);
+        }
+    }
 }

@@ -6,7 +6,9 @@
 
 mod networkpolicy;
 
-use crate::cluster::Pod;
+pub(super) use networkpolicy::{NAMESPACE_NAME, describe_peers};
+
+use crate::cluster::{NetworkPolicy, Pod};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::protocol::Protocol;
 use crate::verdict::{PolicyFinding, Side};
@@ -32,4 +34,9 @@ pub(super) struct Question<'a> {
 /// What every policy that selects the pod for this direction says.
 pub(super) fn findings(question: &Question<'_>) -> Vec<PolicyFinding> {
     networkpolicy::findings(question)
+}
+
+/// A NetworkPolicy that is not (yet) in the cluster would select the pod and admit the traffic.
+pub(super) fn admits(policy: &NetworkPolicy, question: &Question<'_>) -> bool {
+    networkpolicy::admits(policy, question)
 }

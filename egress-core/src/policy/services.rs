@@ -27,17 +27,8 @@ pub(super) fn evaluate(index: &ClusterIndex, flow: &PolicyFlow) -> PolicyView {
             }
         })
         .collect();
-    let any_ready = views.iter().any(|view| view.ready);
-    let chosen: Vec<&BackendView> = views.iter().filter(|view| view.ready || !any_ready).collect();
-    let decision = Decision::agreed(chosen.iter().map(|view| view.decision));
-    let merged = |side: fn(&BackendView) -> Option<&SideView>| {
-        let sides = chosen.iter().filter_map(|view| Some((*view, side(view)?))).collect();
-        merge(sides)
-    };
-    let egress = merged(|view| view.egress.as_ref());
-    let ingress = merged(|view| view.ingress.as_ref());
-    if let Some(decision) = decision {
-        return PolicyView { decision, egress, ingress, undefined_protocol: false, backends: Some(views) };
+    if let Some(view) = PolicyView::over(views) {
+        return view;
     }
     // No backend at all: what can be said is what holds for any address and port.
     let nowhere = Endpoint {
@@ -46,7 +37,24 @@ pub(super) fn evaluate(index: &ClusterIndex, flow: &PolicyFlow) -> PolicyView {
         ..Endpoint::external(flow.to.ip)
     };
     let view = evaluate_destination(index, &flow.from, &nowhere, None, flow.protocol);
-    PolicyView { backends: Some(views), ..view }
+    PolicyView { backends: Some(Vec::new()), ..view }
+}
+
+impl PolicyView {
+    /// One view of several destinations, any of which may be chosen: of the ready ones, or of all if none is. `None`
+    /// if there are none.
+    pub(crate) fn over(backends: Vec<BackendView>) -> Option<Self> {
+        let any_ready = backends.iter().any(|view| view.ready);
+        let chosen: Vec<&BackendView> = backends.iter().filter(|view| view.ready || !any_ready).collect();
+        let decision = Decision::agreed(chosen.iter().map(|view| view.decision))?;
+        let merged = |side: fn(&BackendView) -> Option<&SideView>| {
+            let sides = chosen.iter().filter_map(|view| Some((*view, side(view)?))).collect();
+            merge(sides)
+        };
+        let egress = merged(|view| view.egress.as_ref());
+        let ingress = merged(|view| view.ingress.as_ref());
+        Some(Self { decision, egress, ingress, undefined_protocol: false, backends: Some(backends) })
+    }
 }
 
 /// The backends behind the dialled port, of the dialled family.
@@ -84,6 +92,9 @@ fn merge(views: Vec<(&BackendView, &SideView)>) -> Option<SideView> {
                 let why = said.why.get(1..).unwrap_or_default().join("; ");
                 format!("for backend {}: {}: {why}", socket(backend), said.result)
             }));
+        } else if says.len() < views.len() {
+            let backends: Vec<String> = says.iter().map(|(backend, _)| socket(backend).to_string()).collect();
+            finding.why.push(format!("this concerns only backend {}", backends.join(", ")));
         }
     }
     let isolated = views.iter().any(|(_, side)| side.isolated);

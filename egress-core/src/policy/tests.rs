@@ -2,6 +2,9 @@
 
 mod admits;
 mod exempt;
+mod fixes;
+mod generate;
+mod oracle;
 mod scale;
 mod services;
 mod words;
@@ -16,7 +19,7 @@ pub(super) fn flow(index: &ClusterIndex, from: &str, to: &str) -> PolicyFlow {
     let (what, at) = to.split_once(" at ").expect("port/PROTOCOL at address");
     let (port, protocol) = what.split_once('/').expect("port/PROTOCOL");
     let (port, protocol): (u16, Protocol) = (port.parse().unwrap(), protocol.parse().unwrap());
-    let from = index.resolve(ip(from), 0, Protocol::Other, NOW);
+    let from = index.resolve_client(ip(from), NOW);
     PolicyFlow { from, to: index.resolve(ip(at), port, protocol, NOW), port, protocol }
 }
 

@@ -59,9 +59,8 @@ impl Book {
         entries.retain(|entry| {
             entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
         });
-        let same = entries
-            .iter_mut()
-            .find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
+        let same =
+            entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
         match same {
             Some(entry) => {
                 entry.verdict = Arc::new(merge(&entry.verdict, fresh));
@@ -89,6 +88,27 @@ impl Book {
         Some(Arc::clone(&entry.verdict))
     }
 
+    /// Conntrack shows how the flow of an open verdict was translated. Gives the verdict if that is new.
+    pub fn translate(
+        &mut self,
+        subject: &Subject,
+        source: Option<SocketAddress>,
+        destination: Option<SocketAddress>,
+        backend: Option<PodRef>,
+    ) -> Option<Arc<Verdict>> {
+        let entry = self.by_subject.get_mut(subject)?.last_mut()?;
+        let mut verdict = Verdict::clone(&entry.verdict);
+        let translation = &mut verdict.translation;
+        translation.source = translation.source.or(source);
+        translation.destination = translation.destination.or(destination);
+        verdict.peer.pod = verdict.peer.pod.take().or(backend);
+        if verdict == *entry.verdict {
+            return None;
+        }
+        entry.verdict = Arc::new(verdict);
+        Some(Arc::clone(&entry.verdict))
+    }
+
     /// The same traffic succeeded: its open verdicts are cleared.
     pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
         let Some(entries) = self.by_subject.remove(subject) else { return Vec::new() };
@@ -99,10 +119,10 @@ impl Book {
             .collect()
     }
 
-    /// There is an open verdict about this subject.
+    /// Nothing is open.
     #[must_use]
-    pub fn has(&self, subject: &Subject) -> bool {
-        self.by_subject.contains_key(subject)
+    pub fn is_empty(&self) -> bool {
+        self.by_subject.is_empty()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Case<'a> {
     pub translation: Translation,
     /// Events lost while it was observed.
     pub lost: u64,
+    /// Name of the device inside the pod.
+    pub pod_device: Option<String>,
     /// Name the pod resolved to the peer's address.
     pub name: Option<String>,
 }

@@ -25,12 +25,8 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     for (seen, stage, what) in sightings {
         if let Some(seen) = seen {
             let t = seen.tuple;
-            let text = format!(
-                "{packet} {what} {} as {} → {}",
-                device(seen.ifindex),
-                t.source.ip,
-                t.destination.ip
-            );
+            let text =
+                format!("{packet} {what} {} as {} → {}", device(seen.ifindex), t.source.ip, t.destination.ip);
             say(seen.at, stage, text);
         }
     }
@@ -65,7 +61,8 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, text);
         }
         Outcome::Dns(failure) => {
-            let text = format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
+            let text =
+                format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
             say(case.event.at, stage, text);
         }
         Outcome::Succeeded => {}

@@ -29,7 +29,16 @@ pub struct Judgement {
 impl Judgement {
     /// A judgement without detail.
     pub(super) fn new(cause: Cause, confidence: Confidence, stage: Stage, summary: String) -> Self {
-        Self { cause, confidence, stage, summary, detail: Map::new(), fix: None, place: None, hints: Vec::new() }
+        Self {
+            cause,
+            confidence,
+            stage,
+            summary,
+            detail: Map::new(),
+            fix: None,
+            place: None,
+            hints: Vec::new(),
+        }
     }
 
     /// Adds a fact.

@@ -32,10 +32,19 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         path.push(broken(Hop::Upstream, None, end(judgement.cause), judgement));
     } else if let Some(delivered) = journey.request(Tap::PodIn) {
         path.push(hop(Hop::Node, None, HopOutcome::Passed));
-        path.push(broken(Hop::Peer, case.node.device_name(delivered.ifindex), end(judgement.cause), judgement));
+        path.push(broken(
+            Hop::Peer,
+            case.node.device_name(delivered.ifindex),
+            end(judgement.cause),
+            judgement,
+        ));
     } else if judgement.stage == Stage::Upstream {
         path.push(hop(Hop::Node, None, HopOutcome::Unseen));
-        let far = if matches!(case.peer.kind, PeerKind::Pod | PeerKind::Service) { Hop::Peer } else { Hop::Upstream };
+        let far = if matches!(case.peer.kind, PeerKind::Pod | PeerKind::Service) {
+            Hop::Peer
+        } else {
+            Hop::Upstream
+        };
         path.push(broken(far, None, end(judgement.cause), judgement));
     } else {
         path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
@@ -44,8 +53,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
 }
 
 fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
-    let inside = case.event.netns;
-    let device = case.node.pod_device(inside).or_else(|| {
+    let device = case.pod_device.clone().or_else(|| {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });

@@ -3,6 +3,8 @@
 mod peers;
 mod ports;
 
+pub(in crate::policy) use peers::{NAMESPACE_NAME, describe as describe_peers};
+
 use super::Question;
 use crate::cluster::{NetworkPolicy, Rule};
 use crate::policy::truth::Truth;
@@ -32,6 +34,14 @@ pub(super) fn findings(question: &Question<'_>) -> Vec<PolicyFinding> {
         .filter(|policy| isolates(policy, question.side))
         .map(|policy| find(policy, question))
         .collect()
+}
+
+/// This policy selects the pod and one of its rules admits the traffic.
+pub(super) fn admits(policy: &NetworkPolicy, question: &Question<'_>) -> bool {
+    policy.namespace == question.pod.namespace
+        && policy.selector.matches(&question.pod.labels)
+        && isolates(policy, question.side)
+        && find(policy, question).result == PolicyResult::Admits
 }
 
 fn isolates(policy: &NetworkPolicy, side: Side) -> bool {

@@ -42,7 +42,9 @@ fn summary(case: &Case<'_>, failure: &DnsFailure, servers: &[String]) -> String 
              ({} names asked).",
             failure.asked.len()
         ),
-        DnsOutcome::NxDomain => format!("DNS server {server} says that \"{name}\" does not exist (NXDOMAIN)."),
+        DnsOutcome::NxDomain => {
+            format!("DNS server {server} says that \"{name}\" does not exist (NXDOMAIN).")
+        }
         DnsOutcome::NoData => format!(
             "DNS server {server} knows \"{name}\" but has no {} record for it.",
             failure.kinds.join(" or ")
@@ -77,12 +79,15 @@ fn advice(case: &Case<'_>, failure: &DnsFailure) -> String {
         DnsOutcome::NxDomain => {
             "Check the spelling, the namespace part of a Service name, and that the record exists.".to_owned()
         }
-        DnsOutcome::NoData => "Check that the record of this type exists (IPv4 and IPv6 are asked apart).".to_owned(),
+        DnsOutcome::NoData => {
+            "Check that the record of this type exists (IPv4 and IPv6 are asked apart).".to_owned()
+        }
         DnsOutcome::ServFail => {
             "Look at the DNS server: its own upstream may be unreachable, or the zone broken.".to_owned()
         }
         DnsOutcome::Refused => {
-            "The server does not serve this client or zone: check the pod's dnsPolicy and nameservers.".to_owned()
+            "The server does not serve this client or zone: check the pod's dnsPolicy and nameservers."
+                .to_owned()
         }
         DnsOutcome::Truncated => "Allow TCP 53 to the DNS server.".to_owned(),
         DnsOutcome::Timeout | DnsOutcome::NoError => {

@@ -17,7 +17,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let stage = place::stage(case, drop);
     let whose = if stage == Stage::Pod { "inside the pod's own network namespace" } else { "on the node" };
     let by = match place::attribution(case, drop) {
-        Attribution::Only { chain: Some(chain), .. } => format!(" (chain {chain} is the only one that drops there)"),
+        Attribution::Only { chain: Some(chain), .. } => {
+            format!(" (chain {chain} is the only one that drops there)")
+        }
         Attribution::Only { table, .. } => format!(" (table {table} is the only one that drops there)"),
         Attribution::Several(tables) => format!(" (tables that drop there: {})", tables.join(", ")),
         Attribution::Unknown => String::new(),

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
 use crate::node::Attribution;
+use crate::verdict::Stage;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::Stage;
 
 /// `netfilter FORWARD`, `tc egress of eth0`, `reverse-path filter`, …
 pub(super) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
@@ -73,7 +73,9 @@ pub(super) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> J
 /// Who could have dropped it, if it was netfilter of the node.
 pub(super) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
     match drop.site {
-        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) if stage(case, drop) == Stage::Node => {
+        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter)
+            if stage(case, drop) == Stage::Node =>
+        {
             case.node.attribute(drop.hook, drop.packet.tuple.source.ip.is_ipv6())
         }
         _ => Attribution::Unknown,

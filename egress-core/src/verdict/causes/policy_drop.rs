@@ -4,10 +4,9 @@ use super::place;
 use crate::decode::DropSite;
 use crate::flow::Outcome;
 use crate::node::Attribution;
-use crate::policy::SideView;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Affects, Cause, Confidence, PolicyFinding, PolicyResult, Stage};
+use crate::verdict::{Affects, Cause, Confidence, PolicyFinding, PolicyResult, Side, Stage};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !case.denied() {
@@ -15,7 +14,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     }
     let dropped = case.filtered();
     let silent_dns = matches!(&case.event.outcome, Outcome::Dns(failure)
-        if failure.outcome == crate::flow::DnsOutcome::Timeout) && never_left(case);
+        if failure.outcome == crate::flow::DnsOutcome::Timeout)
+        && never_left(case);
     if dropped.is_none() && !case.vanished() && !silent_dns {
         return None;
     }
@@ -31,8 +31,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     {
         judgement = judgement.with("names", place::list(names));
     }
-    let side = if isolating(case.policy.egress.as_ref()) { "egress" } else { "ingress" };
-    judgement = judgement.with("side", side);
+    if let Some((side, _)) = case.policy.denying_sides().next() {
+        judgement = judgement.with("side", side.as_str());
+    }
     Some(judgement.fix(case.fix.clone()))
 }
 
@@ -50,11 +51,11 @@ fn confidence(case: &Case<'_>) -> Confidence {
     let Some(drop) = case.filtered() else { return Confidence::Likely };
     let attributed = matches!(place::attribution(case, drop), Attribution::Only { .. });
     let netfilter = matches!(drop.site, DropSite::Filter(_));
-    if attributed && netfilter && !case.policy.undefined_protocol { Confidence::Certain } else { Confidence::Likely }
-}
-
-fn isolating(side: Option<&SideView>) -> bool {
-    side.is_some_and(|side| side.policies.iter().any(denies))
+    if attributed && netfilter && !case.policy.undefined_protocol {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
 }
 
 fn denies(finding: &PolicyFinding) -> bool {
@@ -62,34 +63,46 @@ fn denies(finding: &PolicyFinding) -> bool {
 }
 
 fn summary(case: &Case<'_>) -> String {
-    let (side, word) = match (&case.policy.egress, &case.policy.ingress) {
-        (Some(side), _) if side.policies.iter().any(denies) => (side, "egress"),
-        (_, Some(side)) => (side, "ingress"),
-        (Some(side), None) => (side, "egress"),
-        (None, None) => return format!("Policies deny {}.", case.target()),
+    let Some((side, view)) = case.policy.denying_sides().next() else {
+        return format!("Policies deny {}.", case.target());
     };
-    let names: Vec<String> = side
-        .policies
-        .iter()
-        .filter(|finding| denies(finding))
-        .map(|finding| match &finding.namespace {
-            Some(namespace) => format!("{namespace}/{}", finding.name),
-            None => finding.name.clone(),
-        })
-        .collect();
-    let kind = side.policies.iter().find(|f| denies(f)).map_or("NetworkPolicy", |finding| &finding.kind);
+    let word = side.as_str();
+    let denying: Vec<&PolicyFinding> = view.policies.iter().filter(|finding| denies(finding)).collect();
     let what = if case.affects() == Affects::Dns { "DNS to " } else { "" };
-    let whose = if word == "egress" { "this pod" } else { "the destination pod" };
-    match names.as_slice() {
-        [one] => format!(
-            "{kind} {one} selects {whose} for {word} and none of its {word} rules admits {what}{}.",
-            case.target()
-        ),
-        many => format!(
-            "{} policies select {whose} for {word} ({}) and none of their {word} rules admits {what}{}.",
-            many.len(),
-            many.join(", "),
-            case.target()
-        ),
+    let target = case.target();
+    let whose = if side == Side::Egress { "this pod" } else { "the destination pod" };
+    match denying.as_slice() {
+        [one] => {
+            let selects =
+                one.why.first().map_or_else(|| format!("selects {whose} for {word}"), String::clone);
+            let rules = one.why.len().saturating_sub(1);
+            let alone = if view.policies.len() == 1 {
+                format!(" No other policy selects {whose}.")
+            } else {
+                String::new()
+            };
+            let empty = one.why.iter().any(|why| why.starts_with("has no "));
+            let rules = if empty { 0 } else { rules };
+            format!(
+                "{} {} {selects} and none of its {rules} {word} rules admits {what}{target}.{alone}",
+                one.kind,
+                full_name(one),
+            )
+        }
+        many => {
+            let names: Vec<String> = many.iter().map(|finding| full_name(finding)).collect();
+            format!(
+                "{} policies select {whose} for {word} ({}) and none of their {word} rules admits {what}{target}.",
+                many.len(),
+                names.join(", "),
+            )
+        }
+    }
+}
+
+fn full_name(finding: &PolicyFinding) -> String {
+    match &finding.namespace {
+        Some(namespace) => format!("{namespace}/{}", finding.name),
+        None => finding.name.clone(),
     }
 }

@@ -36,10 +36,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
             new(Stage::Node, format!("{} was answered by an ICMP error of {router}.", case.target()))
                 .with("router", router.to_string())
         }
-        _ => new(
-            Stage::Node,
-            format!("{} got no answer; where it was lost was not seen.", case.target()),
-        )
-        .hint("no drop was reported, and the packet was not seen to leave the node"),
+        _ => new(Stage::Node, format!("{} got no answer; where it was lost was not seen.", case.target()))
+            .hint("no drop was reported, and the packet was not seen to leave the node"),
     }
 }

@@ -12,7 +12,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let (who, stage, confidence) = if let Some(reset) = journey.answer(Tap::UplinkIn) {
         (format!("{} (TTL {ttl} on arrival)", reset.tuple.source.ip), Stage::Upstream, Confidence::Certain)
     } else if let Some(reset) = journey.answer(Tap::PodOut) {
-        let pod = case.peer.pod_ref().map(|pod| format!("pod {}/{} ", pod.namespace, pod.name)).unwrap_or_default();
+        let pod =
+            case.peer.pod_ref().map(|pod| format!("pod {}/{} ", pod.namespace, pod.name)).unwrap_or_default();
         (format!("{pod}{} on this node", reset.tuple.source.ip), Stage::Upstream, Confidence::Certain)
     } else if case.peer.kind == PeerKind::Node {
         ("the node itself".to_owned(), Stage::Node, Confidence::Certain)
@@ -26,6 +27,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
         Judgement::new(Cause::UpstreamRefused, confidence, stage, summary)
             .with("ttl", ttl)
             .with("by", who)
-            .advise(format!("Check that a server listens on port {port} there, and that nothing in front of it rejects.")),
+            .advise(format!(
+                "Check that a server listens on port {port} there, and that nothing in front of it rejects."
+            )),
     )
 }

@@ -37,7 +37,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let watched = device.is_some_and(|device| device.watched_in && device.bypass.is_none());
     if !watched {
         judgement.confidence = Confidence::Possible;
-        judgement = judgement.hint(format!("what comes in by {name} is not watched, so an answer could be missed"));
+        judgement =
+            judgement.hint(format!("what comes in by {name} is not watched, so an answer could be missed"));
     } else if !case.node.carried(left.ifindex, Tap::UplinkIn) {
         judgement.confidence = Confidence::Likely;
         judgement = judgement.hint(format!("nothing at all was seen to come in by {name} so far"));

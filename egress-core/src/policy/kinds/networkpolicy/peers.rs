@@ -10,7 +10,7 @@ use crate::verdict::PeerKind;
 /// How many peers are written out.
 const MAX_DESCRIBED: usize = 4;
 /// The label every namespace has (`NamespaceDefaultLabelName`).
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+pub(in crate::policy) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Any of the peers; an empty list is anyone.
 pub(super) fn compare(peers: &[Peer], namespace: &str, question: &Question<'_>) -> Comparison {
@@ -150,7 +150,7 @@ fn split(selector: &LabelSelector, key: &str) -> (LabelSelector, LabelSelector) 
 }
 
 /// `10.0.0.0/8 except 10.1.0.0/16`, `pods app=db in namespace data`, `anyone`.
-pub(super) fn describe(peers: &[Peer], namespace: &str) -> String {
+pub(in crate::policy) fn describe(peers: &[Peer], namespace: &str) -> String {
     if peers.is_empty() {
         return "anyone".into();
     }

@@ -1,0 +1,191 @@
+//! `run` and `record`: start the engine, its watchers and the servers; stop them in the opposite order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::answer::EngineAnswers;
+use super::{node_name, node_netns, source};
+use crate::answers::Journal;
+use crate::cli::args::{RecordArgs, RunArgs, Sources};
+use crate::engine::{Engine, Message, Observer, Options, Outbox, Shared};
+use crate::export::grpc::{self, Listener};
+use crate::export::http::{self, HttpListener};
+use crate::export::metrics::{self, Metrics};
+use crate::k8s::{SourceEvent, SourceWatch};
+use crate::netlink::conntrack::Conntrack;
+use crate::netlink::netns::Netns;
+use crate::netlink::{filters, network};
+
+/// Verdicts held in memory.
+const HISTORY: usize = 100_000;
+/// Verdicts that a follower may be late.
+const BACKLOG: usize = 4096;
+/// How often the engine is looked after.
+const CARE: Duration = Duration::from_millis(500);
+
+/// What follows the node and the cluster; ends when dropped.
+struct Watches {
+    _network: network::NetworkWatch,
+    _filters: Option<filters::FilterWatch>,
+    _source: SourceWatch,
+}
+
+/// A started engine with everything that feeds it.
+struct Started {
+    engine: Engine,
+    shared: Shared,
+    _watches: Watches,
+}
+
+/// `run`
+pub(super) fn run(args: &RunArgs) -> Result<()> {
+    log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Addresses that are taken are told before anything is attached.
+    let listeners = runtime.block_on(Listeners::bind(args))?;
+    let metrics = Arc::new(Metrics::new(args.metrics_pod_label()));
+    let (node, _) = Netns::of_node(args.sources.netns.as_deref())?;
+    let started = start(&args.sources, Arc::clone(&metrics) as _, None)?;
+    let answers = Arc::new(EngineAnswers {
+        journal: Arc::clone(&started.shared.journal),
+        outbox: started.engine.outbox.clone(),
+    });
+    let result = runtime.block_on(serve(listeners, answers, metrics, node, &started.engine));
+    started.engine.stop();
+    result
+}
+
+/// `record`
+pub(super) fn record(args: &RecordArgs) -> Result<()> {
+    log();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let started = start(&args.sources, Arc::new(Metrics::new(true)), Some(args.file.clone()))?;
+    let result = runtime.block_on(async {
+        let limit = args.duration.unwrap_or(Duration::MAX);
+        match tokio::time::timeout(limit, until_stopped(&started.engine)).await {
+            Ok(ended) => ended,
+            Err(_) => Ok(()),
+        }
+    });
+    started.engine.stop();
+    tracing::info!("capture written to {}", args.file.display());
+    result
+}
+
+fn start(sources: &Sources, observer: Arc<dyn Observer>, record: Option<PathBuf>) -> Result<Started> {
+    let source = source(sources)?;
+    let netns = node_netns(sources.netns.as_deref())?;
+    let watched = node_netns(sources.netns.as_deref())?;
+    let shared = Shared {
+        journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
+        observer,
+        ready: Arc::new(AtomicBool::new(false)),
+    };
+    let node_name = node_name(sources.node_name.as_deref());
+    let options = Options { node_name, netns, record, force_clsact: false };
+    let engine = Engine::start(options, shared.clone())?;
+    let outbox = &engine.outbox;
+    let network = network::watch(&watched, sources.uplink.clone(), to_engine(outbox))
+        .context("cannot follow the node's devices and routes")?;
+    let filters = filters::watch(&watched, to_engine(outbox))
+        .inspect_err(|error| tracing::warn!("the node's packet filters are not read: {error}"))
+        .ok();
+    match Conntrack::start(&watched, to_engine(outbox)) {
+        Ok(conntrack) => drop(outbox.deliver(Message::Conntrack(conntrack))),
+        Err(error) => tracing::warn!("translations are not looked up: {error}"),
+    }
+    outbox.deliver(Message::Source(SourceEvent::Changes(source.changes())));
+    let to_source = outbox.clone();
+    let source = source
+        .watch(move |event| {
+            to_source.deliver(Message::Source(event));
+        })
+        .context("cannot follow the cluster state")?;
+    let watches = Watches { _network: network, _filters: filters, _source: source };
+    Ok(Started { engine, shared, _watches: watches })
+}
+
+fn to_engine(outbox: &Outbox) -> impl Fn(egress_core::node::NodeChange) + Send + 'static {
+    let outbox = outbox.clone();
+    move |change| {
+        outbox.deliver(Message::Node(change));
+    }
+}
+
+/// Addresses that were free.
+struct Listeners {
+    grpc: Vec<Listener>,
+    http: HttpListener,
+}
+
+impl Listeners {
+    async fn bind(args: &RunArgs) -> Result<Self> {
+        let mut grpc = Vec::new();
+        for address in args.grpc_addresses() {
+            grpc.push(Listener::bind(&address).await?);
+        }
+        let http = HttpListener::bind(&args.metrics_address()).await?;
+        for listener in &grpc {
+            tracing::info!("gRPC on {}", listener.address());
+        }
+        tracing::info!("metrics on {}", http.local_addr()?);
+        Ok(Self { grpc, http })
+    }
+}
+
+async fn serve(
+    listeners: Listeners,
+    answers: Arc<EngineAnswers>,
+    metrics: Arc<Metrics>,
+    node: Netns,
+    engine: &Engine,
+) -> Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    let conntrack = move || node.run(metrics::Conntrack::read).ok().flatten();
+    let http = http::serve(listeners.http, Arc::clone(&answers), metrics, conntrack, stopped.clone());
+    let http = tokio::spawn(http);
+    let grpc = tokio::spawn(grpc::serve(listeners.grpc, answers, stopped));
+    let ended = until_stopped(engine).await;
+    // The servers may be gone already; then there is nobody to tell.
+    let _ = stop.send(true);
+    grpc.await.context("the gRPC server panicked")??;
+    http.await.context("the HTTP server panicked")?;
+    ended
+}
+
+/// Until SIGTERM or SIGINT, or the engine ends by itself.
+async fn until_stopped(engine: &Engine) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut care = tokio::time::interval(CARE);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = care.tick() => {
+                if engine.ended() {
+                    bail!("the engine ended unexpectedly");
+                }
+            }
+        }
+    }
+}
+
+/// Log lines on standard error; `RUST_LOG` chooses which.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A second initialisation (in tests) keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(std::io::stderr)
+        .try_init();
+}

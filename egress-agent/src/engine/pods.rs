@@ -1,0 +1,138 @@
+//! Keeps the kernel's filter maps in step with the local pods: their addresses and namespaces, each pod a slot.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+
+use egress_common::{NETNS_POD, NetnsEntry};
+use egress_core::cluster::{Pod, PodRef};
+use egress_core::identity::ClusterIndex;
+use egress_core::node::NodeChange;
+
+use crate::netlink::netns::Netns;
+use crate::probe::{Probe, ProbeError};
+
+/// What the kernel was told of one pod.
+#[derive(Debug)]
+struct Told {
+    slot: u32,
+    ips: Vec<IpAddr>,
+    netns_path: Option<String>,
+    netns: Option<u32>,
+}
+
+/// The pods the kernel knows.
+#[derive(Debug)]
+pub(super) struct PodTable {
+    told: BTreeMap<PodRef, Told>,
+    free: BTreeSet<u32>,
+    problems: HashMap<PodRef, String>,
+}
+
+impl PodTable {
+    /// A table with this many slots.
+    pub(super) fn new(slots: u32) -> Self {
+        Self { told: BTreeMap::new(), free: (0..slots).collect(), problems: HashMap::new() }
+    }
+
+    /// What is wrong with single pods, in words.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &String> {
+        self.problems.values()
+    }
+
+    /// Brings the kernel in step with the index. Gives what was learned of the pods' namespaces, and the pods that
+    /// are gone.
+    pub(super) fn sync(&mut self, index: &ClusterIndex, probe: &mut Probe) -> (Vec<NodeChange>, Vec<PodRef>) {
+        let local: BTreeMap<PodRef, &Pod> = index
+            .local_pods()
+            .filter(|pod| !pod.host_network && !pod.finished)
+            .map(|pod| (PodRef { namespace: pod.namespace.clone(), name: pod.name.clone() }, &**pod))
+            .collect();
+        let gone: Vec<PodRef> = self.told.keys().filter(|pod| !local.contains_key(*pod)).cloned().collect();
+        for pod in &gone {
+            self.forget(pod, probe);
+        }
+        let mut learned = Vec::new();
+        for (name, pod) in local {
+            self.tell(name, pod, probe, &mut learned);
+        }
+        (learned, gone)
+    }
+
+    fn forget(&mut self, pod: &PodRef, probe: &mut Probe) {
+        self.problems.remove(pod);
+        let Some(told) = self.told.remove(pod) else { return };
+        for ip in told.ips {
+            // Another pod may have taken the address over meanwhile.
+            if !self.told.values().any(|other| other.ips.contains(&ip)) {
+                removed(probe.remove_pod_ip(ip));
+            }
+        }
+        if let Some(netns) = told.netns {
+            removed(probe.remove_netns(netns));
+        }
+        self.free.insert(told.slot);
+    }
+
+    fn tell(&mut self, name: PodRef, pod: &Pod, probe: &mut Probe, learned: &mut Vec<NodeChange>) {
+        if !self.told.contains_key(&name) {
+            let Some(slot) = self.free.pop_first() else {
+                let text =
+                    format!("pod {}/{}: more pods than slots, it is not watched", name.namespace, name.name);
+                self.problems.insert(name, text);
+                return;
+            };
+            let told = Told { slot, ips: Vec::new(), netns_path: None, netns: None };
+            self.told.insert(name.clone(), told);
+        }
+        let Some(told) = self.told.get_mut(&name) else { return };
+        let mut problem = None;
+        for ip in pod.ips.iter().filter(|ip| !told.ips.contains(ip)) {
+            if let Err(error) = probe.set_pod_ip(*ip, told.slot) {
+                problem = Some(error.to_string());
+            }
+        }
+        for ip in told.ips.iter().filter(|ip| !pod.ips.contains(ip)) {
+            removed(probe.remove_pod_ip(*ip));
+        }
+        told.ips.clone_from(&pod.ips);
+        if told.netns_path != pod.netns_path || (told.netns.is_none() && pod.netns_path.is_some()) {
+            if let Some(old) = told.netns.take() {
+                removed(probe.remove_netns(old));
+            }
+            told.netns_path.clone_from(&pod.netns_path);
+            if let Some(path) = &pod.netns_path {
+                match Netns::open(Path::new(path)) {
+                    Ok(netns) => {
+                        let entry = NetnsEntry { kind: NETNS_POD, pod_slot: told.slot };
+                        match probe.set_netns(netns.inode(), entry) {
+                            Ok(()) => told.netns = Some(netns.inode()),
+                            Err(error) => problem = Some(error.to_string()),
+                        }
+                        learned.push(NodeChange::PodNetns {
+                            namespace: name.namespace.clone(),
+                            name: name.name.clone(),
+                            netns: netns.inode(),
+                            device: netns.first_device(),
+                        });
+                    }
+                    Err(error) => problem = Some(error.to_string()),
+                }
+            }
+        }
+        match problem {
+            Some(problem) => {
+                let text = format!("pod {}/{}: {problem}", name.namespace, name.name);
+                self.problems.insert(name, text);
+            }
+            None => drop(self.problems.remove(&name)),
+        }
+    }
+}
+
+/// What cannot be removed stays in a filter map and lets too much through, which user space ignores.
+fn removed(result: Result<(), ProbeError>) {
+    if let Err(error) = result {
+        tracing::warn!("{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! How things stand, as `status` and the metrics tell it.
+
+use egress_core::node::DeviceRole;
+
+use super::run::Run;
+use crate::host;
+use crate::status::{AgentStatus, EventCount};
+
+/// One screen of what the engine sees.
+pub(super) fn status(run: &Run) -> AgentStatus {
+    let index = run.pipeline.cluster_index();
+    let devices = run
+        .network
+        .devices
+        .iter()
+        .filter(|device| device.watched_in || device.watched_out)
+        .map(|device| {
+            let role = if device.role == DeviceRole::Uplink { "uplink" } else { "pod" };
+            let ways = match (device.watched_out, device.watched_in) {
+                (true, true) => "both ways",
+                (true, false) => "out only",
+                _ => "in only",
+            };
+            match &device.bypass {
+                Some(bypass) => format!("{} ({role}, {ways}; {bypass})", device.name),
+                None => format!("{} ({role}, {ways})", device.name),
+            }
+        })
+        .collect();
+    let mut problems = run.source_problems.clone();
+    problems.extend(run.pods.problems().cloned());
+    problems.extend(run.attach_problems.iter().map(|(_, text)| text.clone()));
+    AgentStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: run.node_name.clone(),
+        kernel: host::kernel_release(),
+        watching_since: run.watching_since.to_string(),
+        pods: index.local_pods().count() as u64,
+        verdicts: run.shared.journal.len() as u64,
+        hooks: run.probe.hooks(),
+        events: events(run),
+        devices,
+        policies_as_of: index.synced_at().map_or(String::new(), |at| at.to_string()),
+        objects: index.counts().iter().map(|(kind, count)| (format!("{kind:?}"), *count as u64)).collect(),
+        problems,
+    }
+}
+
+/// Events by kind, with the losses of user space beside those of the kernel.
+fn events(run: &Run) -> Vec<EventCount> {
+    let mut counts = run.probe.counts();
+    let lost: Vec<(String, u64)> = [
+        ("decode", run.pipeline.undecoded()),
+        ("flow-table", run.pipeline.forgotten()),
+        ("queue", run.inbox.lost()),
+        ("history", run.shared.journal.evicted()),
+        ("subscriber", run.shared.journal.missed()),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(stage, count)| (stage.to_owned(), count))
+    .collect();
+    if !lost.is_empty() {
+        counts.push(EventCount { kind: "pipeline".to_owned(), delivered: 0, aggregated: 0, lost });
+    }
+    counts
+}

@@ -1,0 +1,261 @@
+//! The engine's loop: read the kernel, take messages, let time go on, publish.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use egress_common::{NETNS_NODE, NetnsEntry};
+use egress_core::cluster::ClusterChange;
+use egress_core::explain::explain;
+use egress_core::input::Input;
+use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork};
+use egress_core::pipeline::Pipeline;
+use egress_core::time::{Mono, Timestamp};
+use egress_core::verdict::Verdict;
+
+use super::inbox::Inbox;
+use super::pods::PodTable;
+use super::recorder::Recorder;
+use super::{EngineError, Message, Options, Shared, report};
+use crate::host;
+use crate::k8s::SourceEvent;
+use crate::netlink::conntrack::Conntrack;
+use crate::probe::{Probe, ProbeOptions};
+
+/// Longest wait for the kernel: records that do not wake us are read at this pace.
+const TICK: Duration = Duration::from_millis(50);
+/// Aggregates, heartbeat and the metrics' gauges are seen to at this pace.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The engine's state, on its thread.
+pub(super) struct Run {
+    pub(super) probe: Probe,
+    pub(super) pipeline: Pipeline,
+    pub(super) pods: PodTable,
+    pub(super) shared: Shared,
+    pub(super) inbox: Inbox,
+    pub(super) source_problems: Vec<String>,
+    pub(super) watching_since: Timestamp,
+    pub(super) node_name: String,
+    pub(super) attach_problems: Vec<(u32, String)>,
+    pub(super) network: NodeNetwork,
+    recorder: Option<Recorder>,
+    conntrack: Option<Conntrack>,
+    records: Vec<Vec<u8>>,
+    second: Mono,
+    stopping: bool,
+}
+
+impl Run {
+    /// Enters the node's namespace, loads and attaches.
+    pub(super) fn start(options: Options, shared: Shared, inbox: Inbox) -> Result<Self, EngineError> {
+        options.netns.enter()?;
+        let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
+        let mut probe = Probe::load(&probe_options)?;
+        probe.set_netns(options.netns.inode(), NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX })?;
+        let recorder = match &options.record {
+            Some(path) => Some(Recorder::create(path, &options.node_name, probe.offsets())?),
+            None => None,
+        };
+        let mut run = Self {
+            pods: PodTable::new(probe_options.pod_slots),
+            probe,
+            pipeline: Pipeline::new(&options.node_name),
+            shared,
+            inbox,
+            source_problems: Vec::new(),
+            watching_since: host::wall_clock(),
+            node_name: options.node_name,
+            attach_problems: Vec::new(),
+            network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
+            recorder,
+            conntrack: None,
+            records: Vec::new(),
+            second: Mono(0),
+            stopping: false,
+        };
+        run.tick();
+        run.tell_names();
+        Ok(run)
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn until_stopped(&mut self) {
+        while !self.stopping {
+            self.probe.wait(TICK, Some(self.inbox.fd()));
+            self.read_kernel();
+            self.read_inbox();
+            self.tick();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.flush();
+            }
+        }
+    }
+
+    /// Feeds the pipeline one input and publishes what comes of it.
+    fn feed(&mut self, input: Input) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(&input);
+        }
+        for verdict in self.pipeline.step(input) {
+            self.publish(verdict);
+        }
+    }
+
+    fn publish(&mut self, verdict: Arc<Verdict>) {
+        let previous = self.shared.journal.push(Arc::clone(&verdict));
+        self.shared.observer.verdict(&verdict, previous.as_deref());
+    }
+
+    fn read_kernel(&mut self) {
+        let mut records = std::mem::take(&mut self.records);
+        self.probe.read(&mut |bytes| records.push(bytes.to_vec()));
+        for bytes in records.drain(..) {
+            self.record(bytes);
+        }
+        self.records = records;
+    }
+
+    fn record(&mut self, bytes: Vec<u8>) {
+        if self.probe.resolve(&bytes) {
+            self.tell_names();
+        }
+        self.feed(Input::Record { bytes });
+    }
+
+    /// Hands the names that the probe knows to the pipeline.
+    fn tell_names(&mut self) {
+        let names = self.probe.names();
+        let reasons = names.reasons().map(|(number, name)| (number, name.to_owned())).collect();
+        let functions = names.functions().map(|(start, end, name)| (start, end, name.to_owned())).collect();
+        self.feed(Input::Names { reasons, functions });
+    }
+
+    fn read_inbox(&mut self) {
+        self.inbox.rearm();
+        while let Some(message) = self.inbox.take() {
+            match message {
+                Message::Node(change) => self.node(change),
+                Message::Source(SourceEvent::Changes(changes)) => self.cluster(changes),
+                Message::Source(SourceEvent::Problems(problems)) => {
+                    self.source_problems = problems.iter().map(ToString::to_string).collect();
+                    for problem in &self.source_problems {
+                        tracing::warn!("{problem}");
+                    }
+                }
+                Message::Conntrack(worker) => self.conntrack = Some(worker),
+                // Whoever asked may have gone meanwhile.
+                Message::Status(reply) => drop(reply.send(report::status(self))),
+                Message::KnowsPod(pod, reply) => {
+                    let known = self.pipeline.cluster_index().pod(&pod.namespace, &pod.name).is_some();
+                    let _ = reply.send(known);
+                }
+                Message::Explain(request, reply) => {
+                    drop(reply.send(explain(self.pipeline.cluster_index(), &request)));
+                }
+                Message::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn node(&mut self, change: NodeChange) {
+        let change = match change {
+            NodeChange::Network(network) => NodeChange::Network(self.attach(network)),
+            other => other,
+        };
+        self.feed(Input::Node { at: host::monotonic(), change });
+    }
+
+    /// Attaches to new devices, lets go of old ones, and notes what is watched.
+    fn attach(&mut self, mut network: NodeNetwork) -> NodeNetwork {
+        self.attach_problems.retain(|(index, _)| network.devices.iter().any(|d| d.index == *index));
+        for old in &self.network.devices {
+            let same = |d: &Device| d.index == old.index && d.name == old.name && d.role == old.role;
+            if old.role != DeviceRole::Other && !network.devices.iter().any(same) {
+                self.probe.detach_device(old.index);
+            }
+        }
+        for device in network.devices.iter_mut().filter(|device| device.role != DeviceRole::Other) {
+            let problem = match self.probe.attach_device(device.index, &device.name, device.role) {
+                Ok(attachment) => {
+                    device.watched_out = attachment.watched_out;
+                    device.watched_in = attachment.watched_in;
+                    device.bypass = attachment.bypass;
+                    attachment.problem
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            let known = self.attach_problems.iter().any(|(index, _)| *index == device.index);
+            match problem {
+                Some(problem) if !known => {
+                    let text = format!("device {}: {problem}", device.name);
+                    tracing::warn!("{text}");
+                    self.attach_problems.push((device.index, text));
+                }
+                Some(_) => {}
+                None => self.attach_problems.retain(|(index, _)| *index != device.index),
+            }
+        }
+        self.network = network.clone();
+        self.check_ready();
+        network
+    }
+
+    fn cluster(&mut self, changes: Vec<ClusterChange>) {
+        let at = host::monotonic();
+        for change in changes {
+            self.feed(Input::Cluster { at, change });
+        }
+        self.sync_pods();
+        self.check_ready();
+    }
+
+    fn sync_pods(&mut self) {
+        let now = host::monotonic();
+        let (learned, gone) = self.pods.sync(self.pipeline.cluster_index(), &mut self.probe);
+        for change in learned {
+            self.feed(Input::Node { at: now, change });
+        }
+        for pod in gone {
+            self.shared.observer.pod_gone(&pod, now);
+        }
+    }
+
+    fn check_ready(&self) {
+        let cluster = self.pipeline.cluster_index().synced_at().is_some();
+        let network = !self.network.devices.is_empty();
+        if cluster && network && !self.shared.ready.swap(true, Ordering::Relaxed) {
+            tracing::info!("ready");
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = host::monotonic();
+        if now.since(self.second) >= SECOND {
+            self.second = now;
+            self.each_second(now);
+        }
+        self.feed(Input::Tick { now, offset: host::clock_offset() });
+        for question in self.pipeline.take_questions() {
+            if let Some(worker) = &self.conntrack {
+                worker.ask(question);
+            }
+        }
+        for tally in self.pipeline.take_tallies() {
+            self.shared.observer.tally(&tally);
+        }
+    }
+
+    fn each_second(&mut self, now: Mono) {
+        self.probe.heartbeat();
+        let mut counted = Vec::new();
+        self.probe.poll_aggregates(now.0, &mut |bytes| counted.push(bytes.to_vec()));
+        for bytes in counted {
+            self.record(bytes);
+        }
+        // A pod's namespace may have appeared since.
+        self.sync_pods();
+        let status = report::status(self);
+        self.shared.observer.status(&status, now);
+    }
+}

@@ -1,0 +1,42 @@
+//! The machine: its clocks and its kernel.
+
+use egress_core::time::{ClockOffset, Mono, Timestamp};
+
+fn clock(id: libc::clockid_t) -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into a local struct; these clocks exist on every Linux.
+    unsafe { libc::clock_gettime(id, &raw mut now) };
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// `CLOCK_MONOTONIC`, which the kernel stamps records with.
+#[must_use]
+pub fn monotonic() -> Mono {
+    Mono(u64::try_from(clock(libc::CLOCK_MONOTONIC)).unwrap_or(0))
+}
+
+/// The wall clock.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    Timestamp(clock(libc::CLOCK_REALTIME) / 1000)
+}
+
+/// How far the wall clock is ahead of the monotonic one.
+#[must_use]
+pub fn clock_offset() -> ClockOffset {
+    ClockOffset(clock(libc::CLOCK_REALTIME) - clock(libc::CLOCK_MONOTONIC))
+}
+
+/// Kernel release, as `uname -r` prints it.
+#[must_use]
+pub fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| String::new(), |text| text.trim().to_owned())
+}
+
+/// The host's name, empty if it has none.
+#[must_use]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |text| text.trim().to_owned())
+}

@@ -1,0 +1,105 @@
+//! Pods.
+
+use std::net::IpAddr;
+
+use egress_core::cluster::{Container, ContainerPort, Labels, Pod};
+use k8s_openapi::api::core::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::field::Field;
+use super::{Errors, ip, names, port, port_name, protocol};
+
+/// Label by which a ReplicaSet of a Deployment tells its pods from its siblings'.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Environment variables that set a proxy; programs read either case.
+const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// Converts a Pod. `netns_path` stays empty: only a file source may set it.
+pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
+    let (namespace, name) = names(&mut object.metadata, errors);
+    let labels = object.metadata.labels.unwrap_or_default();
+    let workload = object.metadata.owner_references.as_deref().and_then(|owners| workload(owners, &labels));
+    let spec = object.spec.unwrap_or_default();
+    let status = object.status.unwrap_or_default();
+    Pod {
+        ips: ips(&status, errors),
+        node: spec.node_name.clone().unwrap_or_default(),
+        host_network: spec.host_network.unwrap_or(false),
+        finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+        ready: status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        containers: containers(spec, errors),
+        uid: object.metadata.uid.unwrap_or_default(),
+        namespace,
+        name,
+        labels,
+        workload,
+        netns_path: None,
+    }
+}
+
+/// `status.podIPs`, else `status.podIP`; a pod that is not yet running has neither.
+fn ips(status: &v1::PodStatus, errors: &mut Errors) -> Vec<IpAddr> {
+    let at = Field::root("status");
+    let many = at.then("podIPs");
+    let listed = status.pod_ips.iter().flatten().enumerate();
+    let ips: Vec<_> =
+        listed.filter_map(|(index, entry)| ip(&entry.ip, &many.item(index).then("ip"), errors)).collect();
+    match &status.pod_ip {
+        Some(text) if ips.is_empty() && !text.is_empty() => {
+            ip(text, &at.then("podIP"), errors).into_iter().collect()
+        }
+        _ => ips,
+    }
+}
+
+/// The controlling owner; a ReplicaSet whose name ends in the template hash stands for its Deployment.
+fn workload(owners: &[OwnerReference], labels: &Labels) -> Option<String> {
+    let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+    if owner.kind == "ReplicaSet"
+        && let Some(hash) = labels.get(TEMPLATE_HASH)
+        && let Some(deployment) =
+            owner.name.strip_suffix(hash.as_str()).and_then(|name| name.strip_suffix('-'))
+    {
+        return Some(format!("Deployment/{deployment}"));
+    }
+    Some(format!("{}/{}", owner.kind, owner.name))
+}
+
+/// The containers, and those init containers that keep running beside them (sidecars).
+fn containers(spec: v1::PodSpec, errors: &mut Errors) -> Vec<Container> {
+    let at = Field::root("spec");
+    let init = spec.init_containers.unwrap_or_default();
+    let mut all = Vec::with_capacity(spec.containers.len());
+    for (list, given) in [("containers", spec.containers), ("initContainers", init)] {
+        let at = at.then(list);
+        for (index, given) in given.into_iter().enumerate() {
+            if list == "containers" || given.restart_policy.as_deref() == Some("Always") {
+                all.push(container(given, &at.item(index), errors));
+            }
+        }
+    }
+    all
+}
+
+fn container(given: v1::Container, at: &Field<'_>, errors: &mut Errors) -> Container {
+    let ports_at = at.then("ports");
+    let mut ports = Vec::new();
+    for (index, given) in given.ports.unwrap_or_default().into_iter().enumerate() {
+        let at = ports_at.item(index);
+        let number = port(given.container_port, &at.then("containerPort"), errors);
+        let protocol = protocol(given.protocol.as_deref(), &at.then("protocol"), errors);
+        let name = given.name.filter(|name| !name.is_empty());
+        let name = name.and_then(|name| port_name(name, &at.then("name"), errors));
+        ports.extend(number.map(|port| ContainerPort { name, port, protocol }));
+    }
+    let env = given.env.unwrap_or_default().into_iter();
+    let proxy_env = env
+        .filter(|env| PROXY_VARIABLES.iter().any(|name| env.name.eq_ignore_ascii_case(name)))
+        .filter_map(|env| Some((env.name, env.value.filter(|value| !value.is_empty())?)))
+        .collect();
+    Container { name: given.name, ports, proxy_env }
+}

@@ -1,0 +1,203 @@
+//! Cluster state from manifests in files and folders, what `kubectl get … -o yaml` prints.
+//!
+//! At the start any error refuses the whole state: a policy that is silently missing makes wrong verdicts. Later, a
+//! file that became invalid keeps the objects it had, and says so.
+
+mod content;
+mod documents;
+mod manifest;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use egress_core::cluster::{ClusterChange, Namespace, Object, ObjectRef};
+use egress_core::time::Timestamp;
+
+use super::convert::NAMESPACE_NAME_LABEL;
+use super::{Problem, SourceEvent};
+use content::Content;
+use scan::Scan;
+pub use watch::{FileWatch, WatchError};
+
+/// Cluster state from files.
+#[derive(Debug)]
+pub struct FileSource {
+    /// As they were given.
+    paths: Vec<PathBuf>,
+    files: BTreeMap<PathBuf, File>,
+    known: BTreeMap<ObjectRef, Arc<Object>>,
+    /// What is wrong now.
+    problems: Vec<Problem>,
+    /// When the files were last read without an error.
+    as_of: Timestamp,
+}
+
+/// A file as it was last read.
+#[derive(Debug)]
+struct File {
+    /// Of the bytes; 0 if they could not be read.
+    hash: u64,
+    /// What it last held without an error.
+    good: Content,
+    /// What is wrong with it now.
+    problems: Vec<Problem>,
+}
+
+impl FileSource {
+    /// Reads files, and folders with all their `*.yaml`, `*.yml` and `*.json`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, Vec<Problem>> {
+        let mut source = Self {
+            paths: paths.to_vec(),
+            files: BTreeMap::new(),
+            known: BTreeMap::new(),
+            problems: Vec::new(),
+            as_of: Timestamp::default(),
+        };
+        let scan = Scan::of(paths);
+        source.read(&scan);
+        if source.problems.is_empty() { Ok(source) } else { Err(source.problems) }
+    }
+
+    /// Everything that is known, ending with [`ClusterChange::Synced`].
+    #[must_use]
+    pub fn changes(&self) -> Vec<ClusterChange> {
+        let objects = self.known.values().map(|object| ClusterChange::Apply { object: (**object).clone() });
+        objects.chain([ClusterChange::Synced { at: self.as_of }]).collect()
+    }
+
+    /// What is wrong, and which policies are of kinds that are not evaluated.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let unevaluated = self.files.values().flat_map(|file| &file.good.unevaluated);
+        self.problems.iter().chain(unevaluated).cloned().collect()
+    }
+
+    /// How many objects of kinds that have no bearing were passed over, by `apiVersion Kind`.
+    #[must_use]
+    pub fn skipped(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (kind, count) in self.files.values().flat_map(|file| &file.good.skipped) {
+            *all.entry(kind.clone()).or_default() += count;
+        }
+        all
+    }
+
+    /// Reads again what was found and tells what that changed.
+    fn reload(&mut self, scan: &Scan) -> Vec<SourceEvent> {
+        let problems_before = self.problems();
+        let broken_before = !self.problems.is_empty();
+        let mut changes = self.read(scan);
+        // With a broken file the state is not what the files say, so it is not "as of now".
+        if self.problems.is_empty() && (broken_before || !changes.is_empty()) {
+            changes.push(ClusterChange::Synced { at: self.as_of });
+        }
+        let mut events = Vec::new();
+        if !changes.is_empty() {
+            events.push(SourceEvent::Changes(changes));
+        }
+        let problems = self.problems();
+        if problems != problems_before {
+            events.push(SourceEvent::Problems(problems));
+        }
+        events
+    }
+
+    /// Reads every file whose bytes changed, and returns what changed in the cluster.
+    fn read(&mut self, scan: &Scan) -> Vec<ClusterChange> {
+        let out_of_sight = |path: &Path| scan.problems.iter().any(|problem| path.starts_with(&problem.file));
+        self.files.retain(|path, _| scan.files.contains(path) || out_of_sight(path));
+        for path in &scan.files {
+            let file = self.files.remove(path);
+            self.files.insert(path.clone(), File::read(path, file));
+        }
+        let (objects, duplicates) = self.merge();
+        let in_files = self.files.values().flat_map(|file| &file.problems);
+        let in_scan = scan.problems.iter().chain(&scan.unwatched);
+        self.problems = in_scan.chain(in_files).chain(&duplicates).cloned().collect();
+        if self.problems.is_empty() {
+            self.as_of = Timestamp(jiff::Timestamp::now().as_microsecond());
+        }
+        let changes = difference(&self.known, &objects);
+        self.known = objects;
+        changes
+    }
+
+    /// The objects of all files; of an object that is in two, the first wins and the second is a problem.
+    fn merge(&self) -> (BTreeMap<ObjectRef, Arc<Object>>, Vec<Problem>) {
+        let mut owners: BTreeMap<ObjectRef, &Path> = BTreeMap::new();
+        let mut objects = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (path, file) in &self.files {
+            for placed in &file.good.objects {
+                let reference = placed.object.reference();
+                if let Some(first) = owners.get(&reference) {
+                    problems.push(placed.duplicate(path, first));
+                } else {
+                    owners.insert(reference.clone(), path);
+                    objects.insert(reference, Arc::clone(&placed.object));
+                }
+            }
+        }
+        imply_namespaces(&mut objects);
+        (objects, problems)
+    }
+}
+
+impl File {
+    /// Reads a file; `before` is what it was.
+    fn read(path: &Path, before: Option<Self>) -> Self {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let good = before.map(|before| before.good).unwrap_or_default();
+                return Self { hash: 0, good, problems: vec![content::unreadable(path, &error)] };
+            }
+        };
+        let hash = content::hash(&bytes);
+        match before {
+            Some(before) if before.hash == hash => before,
+            before => match Content::parse(path, bytes) {
+                Ok(good) => Self { hash, good, problems: Vec::new() },
+                Err(problems) => {
+                    Self { hash, good: before.map(|before| before.good).unwrap_or_default(), problems }
+                }
+            },
+        }
+    }
+}
+
+/// A pod's namespace exists, whether or not a manifest describes it.
+fn imply_namespaces(objects: &mut BTreeMap<ObjectRef, Arc<Object>>) {
+    let implied: Vec<_> = objects
+        .values()
+        .filter_map(
+            |object| if let Object::Pod(pod) = &**object { Some(pod.namespace.clone()) } else { None },
+        )
+        .collect();
+    for name in implied {
+        let labels = [(NAMESPACE_NAME_LABEL.to_owned(), name.clone())].into();
+        let namespace = Object::Namespace(Namespace { name, labels });
+        objects.entry(namespace.reference()).or_insert_with(|| Arc::new(namespace));
+    }
+}
+
+fn difference(
+    before: &BTreeMap<ObjectRef, Arc<Object>>,
+    now: &BTreeMap<ObjectRef, Arc<Object>>,
+) -> Vec<ClusterChange> {
+    let gone = before.keys().filter(|reference| !now.contains_key(reference));
+    let gone = gone.map(|reference| ClusterChange::Delete { object: reference.clone() });
+    let changed = now.iter().filter(|(reference, object)| {
+        before.get(reference).is_none_or(|known| !Arc::ptr_eq(known, object) && known != *object)
+    });
+    let changed = changed.map(|(_, object)| ClusterChange::Apply { object: (**object).clone() });
+    gone.chain(changed).collect()
+}

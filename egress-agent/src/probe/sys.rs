@@ -1,0 +1,144 @@
+//! System calls that the loader library does not offer.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
+
+/// `bpf(2)`
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
+    // SAFETY: the attributes are as large as we say; the pointers in them are the caller's.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, std::ptr::from_mut(attr), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn attributes() -> bpf_attr {
+    // SAFETY: a union of integers.
+    unsafe { zeroed() }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX)
+}
+
+/// Runs a TC program once on a made-up packet; its return value.
+pub(super) fn run_once(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // The kernel wants at least an Ethernet header.
+    const PACKET: usize = 64;
+    let packet = [0_u8; PACKET];
+    let mut attr = attributes();
+    attr.test.prog_fd = raw(program);
+    attr.test.data_in = packet.as_ptr() as u64;
+    attr.test.data_size_in = PACKET as u32;
+    attr.test.repeat = 1;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the arm of the union that this command writes.
+    Ok(unsafe { attr.test.retval })
+}
+
+/// What the kernel says about a program.
+pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
+    // SAFETY: a structure of integers.
+    let mut info: bpf_prog_info = unsafe { zeroed() };
+    let mut attr = attributes();
+    attr.info.bpf_fd = raw(program);
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    attr.info.info = std::ptr::from_mut(&mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info)
+}
+
+/// Whether the kernel has TCX: whether it can list the programs of the loopback device.
+pub(super) fn has_tcx() -> bool {
+    let mut attr = attributes();
+    attr.query.__bindgen_anon_1.target_ifindex = 1;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr).is_ok()
+}
+
+/// Reads a hash map in batches: calls `each` with keys and values side by side.
+///
+/// The map may change meanwhile; what is in it throughout is seen exactly once.
+pub(super) fn for_each_entry<K: Copy, V: Copy>(
+    map: BorrowedFd<'_>,
+    batch: usize,
+    mut each: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut keys: Vec<K> = Vec::with_capacity(batch);
+    let mut values: Vec<V> = Vec::with_capacity(batch);
+    let mut position = [0_u8; 64];
+    let mut started = false;
+    loop {
+        let mut attr = attributes();
+        // The buffers hold `batch` keys and values.
+        attr.batch.map_fd = raw(map);
+        attr.batch.in_batch = if started { position.as_ptr() as u64 } else { 0 };
+        attr.batch.out_batch = position.as_mut_ptr() as u64;
+        attr.batch.keys = keys.as_mut_ptr() as u64;
+        attr.batch.values = values.as_mut_ptr() as u64;
+        attr.batch.count = u32::try_from(batch).unwrap_or(u32::MAX);
+        let done = match bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            // One bucket holds more than the batch.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && batch < 1 << 20 => {
+                return if started { Err(error) } else { for_each_entry(map, batch * 2, each) };
+            }
+            Err(error) => return Err(error),
+        };
+        // SAFETY: the kernel wrote `count` keys and values, which are plain data.
+        unsafe {
+            let count = (attr.batch.count as usize).min(batch);
+            keys.set_len(count);
+            values.set_len(count);
+        }
+        keys.iter().zip(&values).for_each(|(key, value)| each(key, value));
+        keys.clear();
+        values.clear();
+        if done {
+            return Ok(());
+        }
+        started = true;
+    }
+}
+
+/// Ticks a second of the kernel's `jiffies`: the resolution of the coarse clock is one tick.
+pub(super) fn ticks_per_second() -> u64 {
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the buffer is ours.
+    let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut resolution) };
+    match u64::try_from(resolution.tv_nsec) {
+        Ok(nanoseconds) if result == 0 && nanoseconds > 0 => 1_000_000_000_u64.div_ceil(nanoseconds).max(1),
+        _ => 100,
+    }
+}
+
+/// Inode number of the network namespace of this thread.
+pub(super) fn own_netns() -> io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = std::fs::metadata("/proc/thread-self/ns/net")?.ino();
+    u32::try_from(inode).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Effective capabilities of this thread, as bits.
+pub(super) fn capabilities() -> u64 {
+    std::fs::read_to_string("/proc/thread-self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?.trim().to_owned();
+            u64::from_str_radix(&line, 16).ok()
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tick_is_a_usual_one() {
+        let ticks = super::ticks_per_second();
+        assert!([100, 250, 300, 1000].contains(&ticks), "{ticks}");
+    }
+}

@@ -1,0 +1,14 @@
+//! `explain`: would this traffic be admitted, by which policies, and if not, what would admit it?
+//!
+//! The same evaluation as for a verdict, asked by name and without any packet.
+
+mod answer;
+mod ends;
+mod error;
+mod render;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{ExplainRequest, Explanation, explain};
+pub use error::ExplainError;
+pub use render::render;

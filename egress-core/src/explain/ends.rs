@@ -1,0 +1,200 @@
+//! Finds what the two ends of the question name.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::ExplainError;
+use crate::cluster::{Pod, PodRef, Service};
+use crate::identity::ClusterIndex;
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// An address.
+    Ip(IpAddr),
+    /// A name of the world outside, and its addresses.
+    Name(String, Vec<IpAddr>),
+    /// A pod.
+    Pod(Arc<Pod>),
+    /// A Service.
+    Service(Arc<Service>),
+}
+
+impl End {
+    /// The addresses to choose from; none where they are not known.
+    pub(super) fn ips(&self) -> &[IpAddr] {
+        match self {
+            Self::Ip(ip) => std::slice::from_ref(ip),
+            Self::Name(_, ips) => ips,
+            Self::Pod(pod) => &pod.ips,
+            Self::Service(service) => &service.cluster_ips,
+        }
+    }
+
+    /// As a person calls it, without the address.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Ip(ip) => ip.to_string(),
+            Self::Name(name, _) => name.clone(),
+            Self::Pod(pod) => pod.reference().to_string(),
+            Self::Service(service) => format!("Service {}", service.reference()),
+        }
+    }
+}
+
+/// `[NS/]POD` or an address.
+pub(super) fn source(index: &ClusterIndex, text: &str) -> Result<End, ExplainError> {
+    if let Some(ip) = address(text) {
+        return Ok(End::Ip(ip));
+    }
+    let Name { namespace, name, .. } = Name::parse(text)?;
+    let mut pods = find(index.pods(), namespace, name, |pod| pod.reference());
+    match (pods.pop(), pods.is_empty()) {
+        (Some(pod), true) => Ok(End::Pod(pod)),
+        (Some(pod), false) => {
+            Err(ambiguous(text, pods.iter().chain([&pod]).map(|pod| pod.reference().to_string())))
+        }
+        (None, _) => {
+            let is_service =
+                !find(index.services(), namespace, name, |service| service.reference()).is_empty();
+            let hint = if is_service {
+                " (it is a Service; traffic comes from pods)".into()
+            } else {
+                elsewhere(index, name)
+            };
+            Err(ExplainError::NoSuchPod { name: text.to_owned(), hint })
+        }
+    }
+}
+
+/// `[NS/]POD`, `[NS/]SERVICE`, a Service's DNS name, a name given with its address, or an address.
+pub(super) fn destination(
+    index: &ClusterIndex,
+    text: &str,
+    dns: &[(String, IpAddr)],
+) -> Result<End, ExplainError> {
+    if let Some(ip) = address(text) {
+        return Ok(End::Ip(ip));
+    }
+    let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
+    let ips: Vec<IpAddr> =
+        dns.iter().filter(|(name, _)| same(name)).map(|(_, ip)| ip.to_canonical()).collect();
+    if !ips.is_empty() {
+        return Ok(End::Name(text.to_owned(), ips));
+    }
+    let Name { kind, namespace, name } = Name::parse(text)?;
+    let pods = match kind {
+        Kind::Service => Vec::new(),
+        Kind::Pod | Kind::Any => find(index.pods(), namespace, name, |pod| pod.reference()),
+    };
+    let services = match kind {
+        Kind::Pod => Vec::new(),
+        Kind::Service | Kind::Any => find(index.services(), namespace, name, |service| service.reference()),
+    };
+    match (pods.as_slice(), services.as_slice()) {
+        ([pod], []) => Ok(End::Pod(Arc::clone(pod))),
+        ([], [service]) => Ok(End::Service(Arc::clone(service))),
+        ([], []) => {
+            let hint = if name.contains('.') {
+                format!(" (for a name of the outside, say its address: --dns {text}=IP)")
+            } else {
+                elsewhere(index, name)
+            };
+            Err(ExplainError::NoSuchDestination { name: text.to_owned(), hint })
+        }
+        (pods, services) => {
+            let pods = pods.iter().map(|pod| format!("pod/{}", pod.reference()));
+            let services = services.iter().map(|service| format!("svc/{}", service.reference()));
+            Err(ambiguous(text, pods.chain(services)))
+        }
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+fn ambiguous(text: &str, candidates: impl Iterator<Item = String>) -> ExplainError {
+    let mut candidates: Vec<String> = candidates.collect();
+    candidates.sort();
+    ExplainError::Ambiguous { name: text.to_owned(), candidates }
+}
+
+/// Where else a pod of this name is.
+fn elsewhere(index: &ClusterIndex, name: &str) -> String {
+    let other: Vec<String> =
+        index.pods().filter(|pod| pod.name == name).map(|pod| pod.reference().to_string()).collect();
+    if other.is_empty() { String::new() } else { format!(" (there is {})", other.join(", ")) }
+}
+
+/// What kind of object a name asks for.
+enum Kind {
+    Any,
+    Pod,
+    Service,
+}
+
+struct Name<'a> {
+    kind: Kind,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Name<'a> {
+    /// `NAME`, `NS/NAME`, `pod/NAME`, `svc/NS/NAME`, `NAME.NS.svc[.ZONE]`.
+    fn parse(text: &'a str) -> Result<Self, ExplainError> {
+        let malformed = || ExplainError::Malformed { text: text.to_owned() };
+        let (kind, rest) = match text.split_once('/') {
+            Some(("pod" | "pods" | "po", rest)) => (Kind::Pod, rest),
+            Some(("service" | "services" | "svc", rest)) => (Kind::Service, rest),
+            _ => (Kind::Any, text),
+        };
+        let parts: Vec<&str> = rest.split('/').collect();
+        let well_formed = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        };
+        if !parts.iter().all(well_formed) {
+            return Err(malformed());
+        }
+        let dotted: Vec<&str> = rest.split('.').collect();
+        match (parts.as_slice(), dotted.as_slice()) {
+            ([_], [name, namespace, "svc", ..]) => {
+                Ok(Self { kind: Kind::Service, namespace: Some(namespace), name })
+            }
+            ([name], _) => Ok(Self { kind, namespace: None, name }),
+            ([namespace, name], _) => Ok(Self { kind, namespace: Some(namespace), name }),
+            _ => Err(malformed()),
+        }
+    }
+}
+
+fn find<'a, T: 'a>(
+    all: impl Iterator<Item = &'a Arc<T>>,
+    namespace: Option<&str>,
+    name: &str,
+    reference: impl Fn(&T) -> PodRef,
+) -> Vec<Arc<T>> {
+    let named = |object: &&Arc<T>| {
+        let PodRef { namespace: ns, name: n } = reference(object);
+        n == name && namespace.is_none_or(|namespace| ns == namespace)
+    };
+    all.filter(named).cloned().collect()
+}
+
+/// Addresses of one family for the two ends, from the source's primary on. Where an end's addresses are not known, it
+/// takes part in any family. `None` if the ends have no family in common.
+pub(super) fn pair(from: &[IpAddr], to: &[IpAddr]) -> Option<(IpAddr, IpAddr)> {
+    const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    match (from.first(), to.first()) {
+        (None, None) => Some((UNKNOWN, UNKNOWN)),
+        (Some(from), None) => Some((*from, UNKNOWN)),
+        (None, Some(to)) => Some((UNKNOWN, *to)),
+        (Some(_), Some(_)) => {
+            from.iter().find_map(|a| to.iter().find(|b| a.is_ipv4() == b.is_ipv4()).map(|b| (*a, *b)))
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The stages joined: one input in, the verdicts that are new or revised out. Live and replay call the same
+//! function; time is in the inputs.
+
+mod count;
+mod frame;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::ClusterChange;
+use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
+use crate::identity::ClusterIndex;
+use crate::input::Input;
+use crate::names::DnsNames;
+use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState};
+use crate::tally::Tally;
+use crate::time::{ClockOffset, Mono};
+use crate::verdict::{Book, SocketAddress, Subject, Verdict};
+
+/// Conntrack questions kept at most until they are taken.
+const QUESTIONS: usize = 1024;
+/// Dropped tuples whose verdict is remembered, for drops that are only counted.
+const DROPPED: usize = 16_384;
+/// Losses are remembered this long.
+const LOSS_MEMORY: Duration = Duration::from_secs(900);
+
+/// Everything between the kernel's records and the verdicts.
+#[derive(Debug)]
+pub struct Pipeline {
+    names: KernelNames,
+    index: ClusterIndex,
+    node: NodeState,
+    tracker: Tracker,
+    dns_names: DnsNames,
+    book: Book,
+    clock: ClockOffset,
+    events: Vec<FlowEvent>,
+    out: Vec<Arc<Verdict>>,
+    tallies: Vec<Tally>,
+    questions: Vec<ConntrackQuery>,
+    asked: HashMap<ConntrackQuery, Subject>,
+    dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
+    losses: VecDeque<(Mono, u64)>,
+    undecoded: u64,
+}
+
+impl Pipeline {
+    /// An empty pipeline of the node with this name (empty: not known).
+    #[must_use]
+    pub fn new(node_name: &str) -> Self {
+        Self {
+            names: KernelNames::default(),
+            index: ClusterIndex::new(node_name),
+            node: NodeState::default(),
+            tracker: Tracker::default(),
+            dns_names: DnsNames::default(),
+            book: Book::default(),
+            clock: ClockOffset::default(),
+            events: Vec::new(),
+            out: Vec::new(),
+            tallies: Vec::new(),
+            questions: Vec::new(),
+            asked: HashMap::new(),
+            dropped: HashMap::new(),
+            losses: VecDeque::new(),
+            undecoded: 0,
+        }
+    }
+
+    /// Takes one input. Gives the verdicts that it makes or revises.
+    pub fn step(&mut self, input: Input) -> Vec<Arc<Verdict>> {
+        match input {
+            Input::Record { bytes } => self.record(&bytes),
+            Input::Cluster { at, change } => self.cluster(change, at),
+            Input::Node { at, change } => self.node_changed(change, at),
+            Input::Names { reasons, functions } => {
+                for (number, name) in reasons {
+                    self.names.insert_reason(number, &name);
+                }
+                for (start, end, name) in functions {
+                    self.names.insert_function(start, end, &name);
+                }
+            }
+            Input::Tick { now, offset } => {
+                self.clock = offset;
+                self.tracker.tick(now, &mut self.events);
+                self.judge_events();
+                self.count_dns(now);
+            }
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Metrics since the last call.
+    pub fn take_tallies(&mut self) -> Vec<Tally> {
+        std::mem::take(&mut self.tallies)
+    }
+
+    /// Conntrack entries that verdicts would like to know; answers come back as [`NodeChange::Conntrack`].
+    pub fn take_questions(&mut self) -> Vec<ConntrackQuery> {
+        std::mem::take(&mut self.questions)
+    }
+
+    /// The cluster as it is known.
+    #[must_use]
+    pub const fn cluster_index(&self) -> &ClusterIndex {
+        &self.index
+    }
+
+    /// The kernel's names known so far.
+    #[must_use]
+    pub const fn kernel_names(&self) -> &KernelNames {
+        &self.names
+    }
+
+    /// Records that could not be decoded.
+    #[must_use]
+    pub const fn undecoded(&self) -> u64 {
+        self.undecoded
+    }
+
+    /// Flows forgotten because a table was full.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.tracker.forgotten()
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        let Ok(seen) = decode(bytes, &self.names) else {
+            self.undecoded += 1;
+            return;
+        };
+        self.count(&seen);
+        match &seen.seen {
+            Seen::Packet(packet) => self.note_packet(&seen, packet),
+            Seen::Aggregated(counted) => self.add_counted(&seen, counted),
+            Seen::Lost(loss) => {
+                self.losses.push_back((seen.at, loss.count));
+                while self.losses.front().is_some_and(|(at, _)| seen.at.since(*at) > LOSS_MEMORY) {
+                    self.losses.pop_front();
+                }
+            }
+            _ => {}
+        }
+        self.tracker.observe(&seen, &mut self.events);
+        self.judge_events();
+    }
+
+    fn cluster(&mut self, change: ClusterChange, at: Mono) {
+        self.index.apply(change, at);
+    }
+
+    fn node_changed(&mut self, change: NodeChange, at: Mono) {
+        match change {
+            NodeChange::Network(network) => self.node.set_network(network),
+            NodeChange::Filters(filters) => self.node.set_filters(filters),
+            NodeChange::PodNetns { namespace, name, netns, device } => {
+                self.index.set_pod_netns(&namespace, &name, netns, at);
+                if let Some(device) = device {
+                    self.node.set_pod_device(netns, device);
+                }
+            }
+            NodeChange::Conntrack(answer) => self.translated(&answer),
+        }
+    }
+
+    /// What a packet shows beside its flow: names, and that a device carries traffic.
+    fn note_packet(&mut self, seen: &Observation, packet: &PacketSeen) {
+        self.node.note_traffic(seen.ifindex, packet.tap);
+        if packet.tap != Tap::PodIn {
+            return;
+        }
+        let client = packet.packet.tuple.reversed();
+        if let Some(Application::Dns(message)) = &packet.application
+            && let Some(answer) = &message.answer
+        {
+            self.dns_names.learn(client.source.ip, &message.name, &answer.addresses, seen.at);
+        }
+        // Any answer to a datagram shows that the way is free.
+        if client.protocol != 6 && !self.book.is_empty() {
+            self.clear(&client, None, seen.at);
+        }
+    }
+
+    fn add_counted(&mut self, seen: &Observation, counted: &Aggregated) {
+        if counted.protocol == 6 && !counted.syn {
+            return;
+        }
+        let key = (counted.source, counted.destination, counted.protocol);
+        let Some(subject) = self.dropped.get(&key) else { return };
+        let at = seen.at.wall(self.clock);
+        self.out.extend(self.book.add(subject, counted.count, at));
+    }
+
+    fn judge_events(&mut self) {
+        for event in std::mem::take(&mut self.events) {
+            self.count_failure(&event);
+            match &event.outcome {
+                Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
+                    self.clear(&event.client, Some(&failure.name), event.at);
+                }
+                _ => self.judge(&event),
+            }
+        }
+    }
+
+    fn succeeded(&mut self, event: &FlowEvent) {
+        if let Some(left) = event.journey.request(Tap::UplinkOut) {
+            if left.tuple.source.ip != event.client.source.ip {
+                self.node.note_translated();
+            } else if event.journey.answer(Tap::UplinkIn).is_some() {
+                self.node.note_untranslated_answer();
+            }
+        }
+        if !self.book.is_empty() {
+            self.clear(&event.client, None, event.at);
+        }
+    }
+
+    fn clear(&mut self, client: &crate::decode::Tuple, name: Option<&str>, at: Mono) {
+        let Some(frame) = self.frame(client, None, at) else { return };
+        let subject = frame.subject(client, name.map(str::to_owned));
+        let cleared = self.book.clear(&subject);
+        self.out.extend(cleared);
+    }
+
+    /// A conntrack entry shows how a flow was translated.
+    fn translated(&mut self, answer: &ConntrackAnswer) {
+        let Some(subject) = self.asked.remove(&answer.query) else { return };
+        let Some((forwarded, left)) = answer.reply else { return };
+        let source = (left.ip != answer.query.source.ip).then_some(left);
+        let destination = (forwarded != answer.query.destination).then_some(forwarded);
+        let backend = destination
+            .and_then(|to| self.index.resolve(to.ip, to.port, subject.protocol, Mono(u64::MAX)).pod_ref());
+        self.out.extend(self.book.translate(&subject, source, destination, backend));
+    }
+
+    /// Events lost since the flow began.
+    fn lost_since(&self, first: Mono) -> u64 {
+        self.losses.iter().rev().take_while(|(at, _)| *at >= first).map(|(_, count)| count).sum()
+    }
+
+    fn ask(&mut self, query: ConntrackQuery, subject: Subject) {
+        if self.questions.len() < QUESTIONS {
+            self.questions.push(query);
+            if self.asked.len() >= QUESTIONS {
+                self.asked.clear();
+            }
+            self.asked.insert(query, subject);
+        }
+    }
+
+    fn remember_drop(&mut self, source: IpAddr, destination: SocketAddress, protocol: u8, subject: Subject) {
+        if self.dropped.len() >= DROPPED {
+            self.dropped.clear();
+        }
+        self.dropped.insert((source, destination, protocol), subject);
+    }
+}

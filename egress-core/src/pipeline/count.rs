@@ -1,0 +1,87 @@
+//! What the metrics count, from every observation: no verdict needed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Pipeline;
+use crate::cluster::Pod;
+use crate::decode::{DropSite, Observation, Seen};
+use crate::flow::{FlowEvent, Outcome};
+use crate::tally::{Counted, Tally};
+use crate::time::Mono;
+use crate::verdict::Direction;
+
+impl Pipeline {
+    fn local(&self, ip: IpAddr, at: Mono) -> Option<Arc<Pod>> {
+        self.index.pod_by_ip(ip, at).filter(|pod| self.index.is_local(pod))
+    }
+
+    fn tally(&mut self, pod: Arc<Pod>, what: Counted) {
+        self.tallies.push(Tally { pod, what });
+    }
+
+    /// Counts one observation.
+    pub(super) fn count(&mut self, seen: &Observation) {
+        match &seen.seen {
+            Seen::Drop(drop) if drop.site != DropSite::Benign => {
+                let tuple = drop.packet.tuple;
+                self.count_drop(tuple.source.ip, tuple.destination.ip, seen.at, &drop.reason, 1);
+            }
+            Seen::Aggregated(counted) => {
+                self.count_drop(
+                    counted.source,
+                    counted.destination.ip,
+                    seen.at,
+                    &counted.reason,
+                    counted.count,
+                );
+            }
+            Seen::Retransmit(again) => {
+                if let Some(pod) = self.local(again.tuple.source.ip, seen.at) {
+                    self.tally(pod, Counted::Retransmit { syn: again.syn });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn count_drop(&mut self, source: IpAddr, destination: IpAddr, at: Mono, reason: &Arc<str>, count: u64) {
+        let reason = || Arc::clone(reason);
+        if let Some(pod) = self.local(source, at) {
+            let direction = Direction::Egress;
+            self.tally(pod, Counted::Dropped { reason: reason(), direction, count });
+        } else if let Some(pod) = self.local(destination, at) {
+            let direction = Direction::Ingress;
+            self.tally(pod, Counted::Dropped { reason: reason(), direction, count });
+        }
+    }
+
+    /// Counts a failed connection, once an attempt.
+    pub(super) fn count_failure(&mut self, event: &FlowEvent) {
+        if event.client.protocol != 6 || event.failed == 0 {
+            return;
+        }
+        let outcome = match &event.outcome {
+            Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
+            Outcome::Refused { .. } => "refused",
+            Outcome::Unreachable { .. } => "unreachable",
+            Outcome::Dns(_) | Outcome::Succeeded => return,
+        };
+        // Later events of an attempt add SYNs to it; the attempt failed once.
+        if event.first_report
+            && let Some(pod) = self.local(event.client.source.ip, event.first)
+        {
+            self.tally(pod, Counted::ConnectFailure { outcome });
+        }
+    }
+
+    /// Counts DNS answers and their absence.
+    pub(super) fn count_dns(&mut self, now: Mono) {
+        for response in self.tracker.take_responses() {
+            if let Some(pod) = self.local(response.pod, now) {
+                let outcome = response.outcome.as_str();
+                self.tally(pod, Counted::DnsResponse { outcome, latency: response.latency });
+            }
+        }
+    }
+}

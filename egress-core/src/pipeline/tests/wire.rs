@@ -1,0 +1,170 @@
+//! Records as the kernel would write them.
+
+use std::net::Ipv4Addr;
+
+use egress_common::{
+    DropRecord, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordHeader, RecordKind,
+    RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
+};
+use etherparse::PacketBuilder;
+
+use super::NODE;
+
+/// Address and port, `10.0.0.1:80`.
+pub(super) type End = (&'static str, u16);
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn mapped(text: &str) -> [u8; 16] {
+    ip(text).to_ipv6_mapped().octets()
+}
+
+fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
+    RecordHeader {
+        time_ns: millis * 1_000_000,
+        kind: kind as u16,
+        flags: 0,
+        cpu: 0,
+        netns: NODE,
+        ifindex,
+        pod_slot: 0,
+        len: 60,
+        mark: 0,
+        pad: 0,
+    }
+}
+
+/// TCP flags of a test packet.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Flag {
+    Syn,
+    SynAck,
+    Rst,
+    Data,
+}
+
+/// A TCP packet; `isn` is the client's sequence number, acknowledged by answers.
+pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
+    let builder = PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61);
+    let seq = if matches!(flag, Flag::Syn | Flag::Data) { isn } else { 77 };
+    let mut builder = builder.tcp(from.1, to.1, seq, 64240);
+    builder = match flag {
+        Flag::Syn => builder.syn(),
+        Flag::SynAck => builder.syn().ack(isn.wrapping_add(1)),
+        Flag::Rst => builder.rst().ack(isn.wrapping_add(1)),
+        Flag::Data => builder.ack(9),
+    };
+    let mut bytes = Vec::new();
+    builder.write(&mut bytes, &[]).unwrap();
+    bytes
+}
+
+/// A UDP packet.
+pub(super) fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61)
+        .udp(from.1, to.1)
+        .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+/// TC saw a packet.
+pub(super) fn seen(millis: u64, tap: TapPoint, packet: &[u8]) -> Vec<u8> {
+    let ifindex = if matches!(tap, TapPoint::UplinkIn | TapPoint::UplinkOut) { 2 } else { 10 };
+    let mut data = [0; SHORT_SNAP];
+    data[..packet.len()].copy_from_slice(packet);
+    let record = PacketRecord {
+        header: header(RecordKind::Packet, millis, ifindex),
+        tap: tap as u8,
+        class: PacketClass::TcpControl as u8,
+        protocol: 8,
+        data_len: u16::try_from(packet.len()).unwrap(),
+        pad: 0,
+        data,
+    };
+    record_bytes(&record).to_vec()
+}
+
+/// TC saw a DNS message.
+pub(super) fn seen_dns(millis: u64, tap: TapPoint, packet: &[u8]) -> Vec<u8> {
+    let mut data = [0; LONG_SNAP];
+    data[..packet.len()].copy_from_slice(packet);
+    let record = PacketLongRecord {
+        header: header(RecordKind::PacketLong, millis, 10),
+        tap: tap as u8,
+        class: PacketClass::Dns as u8,
+        protocol: 8,
+        data_len: u16::try_from(packet.len()).unwrap(),
+        pad: 0,
+        data,
+    };
+    record_bytes(&record).to_vec()
+}
+
+/// nftables dropped a packet in the node's FORWARD hook.
+pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
+    let mut data = [0; SHORT_SNAP];
+    data[..packet.len()].copy_from_slice(packet);
+    let mut header = header(RecordKind::Drop, millis, 10);
+    header.flags = flags::HAS_DST;
+    let record = DropRecord {
+        header,
+        location: 1100,
+        dst_input: 5000,
+        dst_output: 0,
+        reason: 7,
+        iif: 10,
+        dst_ifindex: 2,
+        protocol: 8,
+        data_len: u16::try_from(packet.len()).unwrap(),
+        ct_original: [0; 40],
+        ct_reply: [0; 40],
+        data,
+    };
+    record_bytes(&record).to_vec()
+}
+
+/// The client's stack sent its SYN again.
+pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
+    let record = RetransmitRecord {
+        header: header(RecordKind::Retransmit, millis, 0),
+        local: mapped(from.0),
+        remote: mapped(to.0),
+        socket: 1,
+        cgroup: 0,
+        local_port: from.1,
+        remote_port: to.1,
+        state: 2,
+        tcp_flags: 2,
+        retransmits: 1,
+        pad: 0,
+        seq: 1,
+        snd_una: 1,
+        mss: 1460,
+        pad2: 0,
+    };
+    record_bytes(&record).to_vec()
+}
+
+/// The client's socket left SYN_SENT: for ESTABLISHED (1) or CLOSE (7).
+pub(super) fn state(millis: u64, from: End, to: End, new_state: u8, error: u32) -> Vec<u8> {
+    let record = SockStateRecord {
+        header: header(RecordKind::SockState, millis, 0),
+        local: mapped(from.0),
+        remote: mapped(to.0),
+        socket: 1,
+        cgroup: 0,
+        local_port: from.1,
+        remote_port: to.1,
+        protocol: 6,
+        old_state: 2,
+        new_state,
+        sk_err: error,
+        pid: 0,
+        comm: [0; 16],
+    };
+    record_bytes(&record).to_vec()
+}

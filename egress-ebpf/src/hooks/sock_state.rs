@@ -1,0 +1,72 @@
+//! `sock:inet_sock_set_state`: connection attempts and how they ended.
+//!
+//! ```c
+//! TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)
+//! ```
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
+use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat};
+
+use crate::{
+    emit::{Slot, Wake, header},
+    kernel::{AF_INET, AF_INET6, Sock},
+    maps::NETNS,
+    packet::{TCP, bytes},
+};
+
+/// `TCP_SYN_SENT` of `net/tcp_states.h`.
+pub const TCP_SYN_SENT: u8 = 2;
+/// `TCP_CLOSE`
+const TCP_CLOSE: u8 = 7;
+
+/// The hook. Of the node's own sockets only the outcome of connecting matters: it is compared with the pods'.
+#[inline(always)]
+pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
+    if sk.is_none() || sk.protocol() != u16::from(TCP) {
+        return 0;
+    }
+    let family = sk.family();
+    if family != AF_INET && family != AF_INET6 {
+        return 0;
+    }
+    let netns = sk.netns();
+    // SAFETY: the value is copied at once.
+    let Some(entry) = (unsafe { NETNS.get(netns) }) else {
+        return 0;
+    };
+    let (old, new) = (old as u8, new as u8);
+    let pod_slot = if entry.kind == NETNS_POD { entry.pod_slot } else { u32::MAX };
+    if entry.kind != NETNS_POD && old != TCP_SYN_SENT {
+        return 0;
+    }
+    let Some(mut slot) =
+        Slot::<SockStateRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
+    else {
+        return 0;
+    };
+    let record = slot.record();
+    let (local, remote) = sk.addresses();
+    // SAFETY: the place is as large as the record, and every field is written.
+    unsafe {
+        (*record).header = header(RecordKind::SockState, 0, netns, 0, pod_slot);
+        (*record).local = bytes(local);
+        (*record).remote = bytes(remote);
+        (*record).socket = sk.address();
+        (*record).cgroup = sk.cgroup();
+        (*record).local_port = sk.local_port();
+        (*record).remote_port = sk.remote_port();
+        (*record).protocol = u16::from(TCP);
+        (*record).old_state = old;
+        (*record).new_state = new;
+        (*record).sk_err = sk.error();
+        (*record).pid = 0;
+        (*record).comm = [0; 16];
+        // Only here the process at hand is surely the socket's.
+        if old == TCP_CLOSE && new == TCP_SYN_SENT {
+            (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+            bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
+        }
+    }
+    slot.submit();
+    0
+}

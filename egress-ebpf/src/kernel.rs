@@ -1,0 +1,406 @@
+//! The only file that reads kernel memory.
+//!
+//! Fields of BTF pointers are loaded directly, at offsets that the verifier knows as constants; a fault reads
+//! as 0. What hangs on an untyped word (`_skb_refdst`, `_nfct`, `head`) is read by helper.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use egress_common::ABSENT;
+
+/// `AF_INET` of `socket(2)`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6` of `socket(2)`.
+pub const AF_INET6: u16 = 10;
+
+/// The offset of a field: a constant to the verifier.
+macro_rules! offset {
+    ($field:ident) => {
+        // SAFETY: a static; volatile, or the compiler would use the value it has at build time.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::OFFSETS.$field) }
+    };
+}
+
+/// Loads a field of a BTF pointer; 0 where the kernel has no such field.
+macro_rules! load {
+    ($base:expr, $field:ident, $type:ty) => {{
+        let offset = offset!($field);
+        if offset == ABSENT {
+            0
+        } else {
+            // SAFETY: the verifier checks the access against the kernel's types; a bad pointer reads as 0.
+            unsafe { core::ptr::read_volatile($base.byte_add(offset as usize).cast::<$type>()) }
+        }
+    }};
+}
+
+/// Loads a pointer field of a BTF pointer; NULL where the kernel has no such field.
+macro_rules! load_pointer {
+    ($base:expr, $field:ident) => {{
+        let offset = offset!($field);
+        if offset == ABSENT {
+            core::ptr::null()
+        } else {
+            // SAFETY: as in `load!`.
+            unsafe { core::ptr::read_volatile($base.byte_add(offset as usize).cast::<*const c_void>()) }
+        }
+    }};
+}
+
+/// Loads 16 bytes of a BTF pointer as two words.
+macro_rules! load_pair {
+    ($base:expr, $field:ident) => {{
+        let offset = offset!($field);
+        if offset == ABSENT {
+            [0, 0]
+        } else {
+            // SAFETY: as in `load!`.
+            unsafe {
+                let at = $base.byte_add(offset as usize).cast::<u64>();
+                [core::ptr::read_volatile(at), core::ptr::read_volatile(at.add(1))]
+            }
+        }
+    }};
+}
+
+/// Reads `size` bytes of kernel memory. False if it faulted; the target is zeroed then.
+#[inline(always)]
+pub fn read_bytes(to: *mut u8, size: u32, from: u64) -> bool {
+    // SAFETY: the helper checks the source; the verifier checks target and size.
+    unsafe { bpf_probe_read_kernel(to.cast(), size, from as *const c_void) == 0 }
+}
+
+/// Reads a word of kernel memory, 0 if it faulted.
+#[inline(always)]
+fn read_u64(from: u64) -> u64 {
+    let mut value = 0_u64;
+    read_bytes((&raw mut value).cast(), 8, from);
+    value
+}
+
+/// Reads half a word of kernel memory, 0 if it faulted.
+#[inline(always)]
+fn read_u32(from: u64) -> u32 {
+    let mut value = 0_u32;
+    read_bytes((&raw mut value).cast(), 4, from);
+    value
+}
+
+/// `struct net_device *`
+#[derive(Clone, Copy)]
+pub struct Device(*const c_void);
+
+impl Device {
+    /// `ifindex`
+    #[inline(always)]
+    pub fn index(self) -> u32 {
+        load!(self.0, dev_ifindex, u32)
+    }
+
+    /// Inode number of its namespace.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        let net = load_pointer!(self.0, dev_net);
+        if net.is_null() { 0 } else { load!(net, net_inum, u32) }
+    }
+}
+
+/// `struct sock *`, NULL included.
+#[derive(Clone, Copy)]
+pub struct Sock(*const c_void);
+
+impl Sock {
+    /// No socket.
+    pub const NONE: Self = Self(core::ptr::null());
+
+    /// Takes a context argument.
+    #[inline(always)]
+    pub fn new(pointer: *const c_void) -> Self {
+        Self(pointer)
+    }
+
+    /// Whether there is no socket. Kernels of some ages tell the verifier that an argument is never NULL though
+    /// it can be, and then this test is optimised away: look at [`Sock::family`] too, a NULL socket has none.
+    #[inline(always)]
+    pub fn is_none(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Its address, as an identity.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Inode number of its namespace; 0 without a socket.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        if self.is_none() {
+            return 0;
+        }
+        let net = load_pointer!(self.0, sk_net);
+        if net.is_null() { 0 } else { load!(net, net_inum, u32) }
+    }
+
+    /// `AF_INET`, `AF_INET6`, …; 0 without a socket.
+    #[inline(always)]
+    pub fn family(self) -> u16 {
+        if self.is_none() { 0 } else { load!(self.0, sk_family, u16) }
+    }
+
+    /// `TCP_*` state.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        load!(self.0, sk_state, u8)
+    }
+
+    /// `IPPROTO_*`. A `u16`, before 5.6 a bit field (which no loader resolves).
+    #[inline(always)]
+    pub fn protocol(self) -> u16 {
+        load!(self.0, sk_protocol, u16)
+    }
+
+    /// `sk_err`, a positive errno.
+    #[inline(always)]
+    pub fn error(self) -> u32 {
+        load!(self.0, sk_err, u32)
+    }
+
+    /// Local port, host byte order.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        load!(self.0, sk_num, u16)
+    }
+
+    /// Remote port, host byte order.
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(load!(self.0, sk_dport, u16))
+    }
+
+    /// Local and remote address as two words each, IPv4 as `::ffff:a.b.c.d`.
+    #[inline(always)]
+    pub fn addresses(self) -> ([u64; 2], [u64; 2]) {
+        if self.family() == AF_INET6 {
+            let local = load_pair!(self.0, sk_v6_rcv_saddr);
+            let remote = load_pair!(self.0, sk_v6_daddr);
+            (local, remote)
+        } else {
+            let local = load!(self.0, sk_rcv_saddr, u32);
+            let remote = load!(self.0, sk_daddr, u32);
+            (crate::packet::mapped(local), crate::packet::mapped(remote))
+        }
+    }
+
+    /// cgroup v2 id, 0 where unknown.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        let (at, kn, id) = (offset!(sk_cgroup), offset!(cgroup_kn), offset!(kn_id));
+        if at == ABSENT || kn == ABSENT || id == ABSENT {
+            return 0;
+        }
+        let cgroup = read_u64(self.address() + u64::from(at));
+        // Before 5.15 the word is a pointer only if its lowest bit is clear.
+        if cgroup == 0 || cgroup & 1 != 0 {
+            return 0;
+        }
+        let node = read_u64(cgroup + u64::from(kn));
+        if node == 0 { 0 } else { read_u64(node + u64::from(id)) }
+    }
+
+    /// `icsk_retransmits`
+    #[inline(always)]
+    pub fn retransmits(self) -> u8 {
+        let at = offset!(icsk_retransmits);
+        if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) as u8 }
+    }
+
+    /// `snd_una`
+    #[inline(always)]
+    pub fn unacknowledged(self) -> u32 {
+        let at = offset!(tcp_snd_una);
+        if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
+    }
+
+    /// `mss_cache`
+    #[inline(always)]
+    pub fn mss(self) -> u32 {
+        let at = offset!(tcp_mss_cache);
+        if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
+    }
+}
+
+/// `struct sk_buff *`
+#[derive(Clone, Copy)]
+pub struct Skb(*const c_void);
+
+impl Skb {
+    /// Takes a context argument.
+    #[inline(always)]
+    pub fn new(pointer: *const c_void) -> Self {
+        Self(pointer)
+    }
+
+    /// Whether there is no packet.
+    #[inline(always)]
+    pub fn is_none(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// EtherType, network byte order.
+    #[inline(always)]
+    pub fn protocol(self) -> u16 {
+        load!(self.0, skb_protocol, u16)
+    }
+
+    /// `len`
+    #[inline(always)]
+    pub fn len(self) -> u32 {
+        load!(self.0, skb_len, u32)
+    }
+
+    /// `mark`
+    #[inline(always)]
+    pub fn mark(self) -> u32 {
+        load!(self.0, skb_mark, u32)
+    }
+
+    /// `skb_iif`
+    #[inline(always)]
+    pub fn iif(self) -> u32 {
+        load!(self.0, skb_iif, u32)
+    }
+
+    /// `dev`. Shares storage with queue linkage: believe it only if its namespace is a known one.
+    #[inline(always)]
+    pub fn device(self) -> Option<Device> {
+        let device = load_pointer!(self.0, skb_dev);
+        if device.is_null() { None } else { Some(Device(device)) }
+    }
+
+    /// `sk`
+    #[inline(always)]
+    pub fn socket(self) -> Sock {
+        Sock(load_pointer!(self.0, skb_sk))
+    }
+
+    /// Where the network header is, and how many bytes from there on are linear.
+    #[inline(always)]
+    pub fn network(self) -> (u64, u32) {
+        let head = load_pointer!(self.0, skb_head) as u64;
+        let header = u32::from(load!(self.0, skb_network_header, u16));
+        let tail = load!(self.0, skb_tail, u32);
+        // An unset header offset is 0xffff.
+        if head == 0 || header == 0xffff || tail <= header { (0, 0) } else { (head + u64::from(header), tail - header) }
+    }
+
+    /// The route, if any. Shares storage with a queue linkage too.
+    #[inline(always)]
+    pub fn route(self) -> Option<Route> {
+        // The lowest bit says that no reference is held.
+        let dst = load!(self.0, skb_refdst, u64) & !1;
+        if dst == 0 { None } else { Some(Route(dst)) }
+    }
+
+    /// The conntrack entry, if any.
+    #[inline(always)]
+    pub fn conntrack(self) -> Option<Conntrack> {
+        // The lowest three bits are `enum ip_conntrack_info`.
+        let entry = load!(self.0, skb_nfct, u64) & !7;
+        if entry == 0 || offset!(ct_tuplehash) == ABSENT { None } else { Some(Conntrack(entry)) }
+    }
+
+    /// `TCP_SKB_CB(skb)->seq` and `->tcp_flags`, of a packet that TCP owns.
+    #[inline(always)]
+    pub fn tcp_control(self) -> (u32, u8) {
+        let (cb, seq, flags) = (offset!(skb_cb), offset!(tcp_cb_seq), offset!(tcp_cb_flags));
+        if cb == ABSENT {
+            return (0, 0);
+        }
+        let base = self.0 as u64 + u64::from(cb);
+        let seq = if seq == ABSENT { 0 } else { read_u32(base + u64::from(seq)) };
+        let mut flag = 0_u8;
+        if flags != ABSENT {
+            read_bytes(&raw mut flag, 1, base + u64::from(flags));
+        }
+        (seq, flag)
+    }
+}
+
+/// `struct dst_entry *`, an untyped word to the verifier.
+#[derive(Clone, Copy)]
+pub struct Route(u64);
+
+impl Route {
+    /// `dst->dev`, its index and namespace; zeros where unknown.
+    #[inline(always)]
+    pub fn device(self) -> (u32, u32) {
+        let at = offset!(dst_dev);
+        if at == ABSENT {
+            return (0, 0);
+        }
+        let device = read_u64(self.0 + u64::from(at));
+        let (index, net, inum) = (offset!(dev_ifindex), offset!(dev_net), offset!(net_inum));
+        if device == 0 || index == ABSENT || net == ABSENT || inum == ABSENT {
+            return (0, 0);
+        }
+        let namespace = read_u64(device + u64::from(net));
+        let netns = if namespace == 0 { 0 } else { read_u32(namespace + u64::from(inum)) };
+        (read_u32(device + u64::from(index)), netns)
+    }
+
+    /// `dst->dev->ifindex`
+    #[inline(always)]
+    pub fn device_index(self) -> u32 {
+        let (at, index) = (offset!(dst_dev), offset!(dev_ifindex));
+        if at == ABSENT || index == ABSENT {
+            return 0;
+        }
+        let device = read_u64(self.0 + u64::from(at));
+        if device == 0 { 0 } else { read_u32(device + u64::from(index)) }
+    }
+
+    /// Addresses of `dst->input` and `dst->output`.
+    #[inline(always)]
+    pub fn functions(self) -> (u64, u64) {
+        let (input, output) = (offset!(dst_input), offset!(dst_output));
+        if input == ABSENT || output == ABSENT {
+            return (0, 0);
+        }
+        if output == input.wrapping_add(8) {
+            let mut both = [0_u64; 2];
+            read_bytes((&raw mut both).cast(), 16, self.0 + u64::from(input));
+            return (both[0], both[1]);
+        }
+        (read_u64(self.0 + u64::from(input)), read_u64(self.0 + u64::from(output)))
+    }
+}
+
+/// `struct nf_conn *`, an untyped word to the verifier.
+#[derive(Clone, Copy)]
+pub struct Conntrack(u64);
+
+/// `sizeof(struct nf_conntrack_tuple)`, checked by the loader.
+pub const TUPLE: u32 = 40;
+/// `IPS_CONFIRMED` of `nf_conntrack_common.h`.
+const CONFIRMED: u32 = 1 << 3;
+
+impl Conntrack {
+    /// Copies the original and the reply tuple.
+    #[inline(always)]
+    pub fn tuples(self, original: *mut u8, reply: *mut u8) -> bool {
+        let (hash, tuple, size) = (offset!(ct_tuplehash), offset!(ct_hash_tuple), offset!(ct_hash_size));
+        if hash == ABSENT || tuple == ABSENT || size == ABSENT {
+            return false;
+        }
+        let first = self.0 + u64::from(hash) + u64::from(tuple);
+        read_bytes(original, TUPLE, first) && read_bytes(reply, TUPLE, first + u64::from(size))
+    }
+
+    /// Whether the entry is in the table.
+    #[inline(always)]
+    pub fn is_confirmed(self) -> bool {
+        let at = offset!(ct_status);
+        at != ABSENT && read_u32(self.0 + u64::from(at)) & CONFIRMED != 0
+    }
+}

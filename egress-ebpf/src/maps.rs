@@ -1,0 +1,111 @@
+//! Maps and frozen globals. User space sizes the maps whose size depends on the machine.
+
+use core::ptr::read_volatile;
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use egress_common::{
+    AggregateKey, AggregateValue, Config, NetnsEntry, Offsets, PodSlotState, REASON_CLASSES, Stat,
+};
+
+/// One ring a CPU, put in by user space. The size here is only the template's.
+#[btf_map]
+pub static RINGS: ArrayOfMaps<RingBuf<u64, 4096>, 1> = ArrayOfMaps::new();
+
+/// The generation of drop counters in use. User space puts in a fresh one and drains the old.
+#[btf_map]
+pub static AGGREGATES: ArrayOfMaps<HashMap<AggregateKey, AggregateValue, 8192>, 1> = ArrayOfMaps::new();
+
+/// Network namespaces that matter, by inode number.
+#[btf_map]
+pub static NETNS: HashMap<u32, NetnsEntry, 2048> = HashMap::new();
+
+/// Addresses of local pods (IPv4 as `::ffff:a.b.c.d`) → slot.
+#[btf_map]
+pub static POD_IPS: HashMap<[u8; 16], u32, 4096> = HashMap::new();
+
+/// Budgets and overflow counts, by slot.
+#[btf_map]
+pub static SLOTS: PerCpuArray<PodSlotState, 1> = PerCpuArray::new();
+
+/// Counters, indexed by [`Stat`].
+#[btf_map]
+pub static STATS: PerCpuArray<[u64; Stat::COUNT as usize], 1> = PerCpuArray::new();
+
+/// `jiffies` when user space was last alive.
+#[btf_map]
+pub static HEARTBEAT: Array<u64, 1> = Array::new();
+
+/// UDP flows seen lately: a direct-mapped cache. High half a fingerprint of the flow, low half the jiffies.
+#[btf_map]
+pub static UDP_FLOWS: Array<u64, { UDP_FLOW_SLOTS as usize }> = Array::new();
+
+/// Entries of [`UDP_FLOWS`], a power of two.
+pub const UDP_FLOW_SLOTS: u32 = 16384;
+
+/// Set by the loader, then frozen.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::NONE;
+
+/// Set by the loader, then frozen.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    report_gap_jiffies: 25,
+    heartbeat_jiffies: 0,
+    udp_pause_jiffies: 500,
+    budget_window_jiffies: 10,
+    drop_budget: 1,
+    control_budget: 1,
+    dns_budget: 1,
+    other_budget: 1,
+    ring_bytes: 4096,
+    node_netns: 0,
+    uplink_slot: 0,
+    pad: 0,
+};
+
+/// Class of each drop reason. Set by the loader, then frozen.
+#[unsafe(no_mangle)]
+pub static REASONS: [u8; REASON_CLASSES] = [0; REASON_CLASSES];
+
+/// Reads a field of the configuration: a constant to the verifier.
+macro_rules! config {
+    ($field:ident) => {
+        // SAFETY: a static; volatile, or the compiler would use the value it has at build time.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$field) }
+    };
+}
+pub(crate) use config;
+
+/// The class of a drop reason; subsystems' reasons are drops.
+#[inline(always)]
+pub fn reason_class(reason: u32) -> u8 {
+    let index = reason as usize;
+    if index < REASON_CLASSES {
+        // SAFETY: within the array. Volatile, see `config!`.
+        unsafe { read_volatile((&raw const REASONS).cast::<u8>().add(index)) }
+    } else {
+        egress_common::REASON_DROP
+    }
+}
+
+/// Adds one to a counter of this CPU. Atomic: a program may interrupt another on the same CPU, and totals
+/// must stay exact.
+#[inline(always)]
+pub fn count(stat: Stat) {
+    if let Some(counters) = STATS.get_ptr_mut(0) {
+        // SAFETY: every `Stat` but the last is an index of the array, and that one is never counted.
+        add(unsafe { counters.cast::<u64>().add(stat as usize) }, 1);
+    }
+}
+
+/// Atomic addition to a map value. The target's `core` has no such operation, the instruction set has.
+#[inline(always)]
+pub fn add(value: *mut u64, n: u64) {
+    // SAFETY: map values are 8-byte aligned and live as long as the program runs.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({value} + 0) += {n}", value = in(reg) value, n = in(reg) n, options(nostack));
+    }
+}

@@ -1,0 +1,156 @@
+//! Runs the scenarios, two at a time, and says what came out.
+
+mod recording;
+mod report;
+mod trial;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Result, bail};
+
+use crate::scenario::checks::{self, Check};
+use crate::scenario::{self, Health, Scenario};
+use crate::{agent, cleanup};
+use report::Report;
+use trial::Trial;
+
+/// Which scenarios, and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only scenarios whose name contains one of these.
+    pub filter: Vec<String>,
+    /// Prove the lab alone: real traffic and real faults, no agent.
+    #[arg(long)]
+    pub no_agent: bool,
+    /// Print names and sentences.
+    #[arg(long)]
+    pub list: bool,
+    /// Record each fault into this folder (`NAME.capture`), for the replay test.
+    #[arg(long, value_name = "FOLDER")]
+    pub record: Option<PathBuf>,
+    /// How many run side by side.
+    #[arg(long, default_value_t = 2)]
+    pub jobs: usize,
+    /// Fail where something is skipped that is not expected to be (CI).
+    #[arg(long)]
+    pub no_skip: bool,
+}
+
+/// One thing to run.
+enum Job {
+    Trial(&'static Scenario, Health),
+    Check(&'static Check),
+}
+
+/// How a job ended.
+enum Ending {
+    /// As expected.
+    Passed(Trial),
+    /// Not as expected; says how.
+    Failed(Trial, String),
+    /// Could not be run here; says why.
+    Skipped(String),
+}
+
+/// Runs what the arguments say. Needs root.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let scenarios: &'static [Scenario] = Box::leak(scenario::all().into_boxed_slice());
+    let checks: &'static [Check] = Box::leak(checks::all().into_boxed_slice());
+    let wanted = |name: &str| args.filter.is_empty() || args.filter.iter().any(|f| name.contains(f.as_str()));
+    let scenarios: Vec<_> = scenarios.iter().filter(|s| wanted(s.name)).collect();
+    let checks: Vec<_> = checks.iter().filter(|c| wanted(c.name) && !(args.no_agent && c.agent)).collect();
+    if scenarios.is_empty() && checks.is_empty() {
+        bail!("no scenario matches {}", args.filter.join(", "));
+    }
+    if args.list {
+        for scenario in scenarios {
+            println!("{:28} {:7} {}", scenario.name, scenario.topology.to_string(), scenario.sentence);
+        }
+        for check in checks {
+            println!("{:28} {:7} {}", check.name, "", check.sentence);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // SAFETY: a plain system call.
+    if unsafe { libc::geteuid() } != 0 {
+        bail!("network namespaces need root");
+    }
+    if !args.no_agent {
+        let binary = agent::binary()?;
+        if !binary.exists() {
+            bail!("{} is not there: build egress-agent, or pass --no-agent", binary.display());
+        }
+    }
+    for tag in cleanup::sweep() {
+        println!("removed what {tag} left");
+    }
+
+    let mut jobs = VecDeque::new();
+    for &scenario in &scenarios {
+        if scenario.expect.is_some() {
+            jobs.push_back(Job::Trial(scenario, Health::Broken));
+        }
+        jobs.push_back(Job::Trial(scenario, Health::Healthy));
+    }
+    jobs.extend(checks.iter().filter(|c| !c.alone).map(|&c| Job::Check(c)));
+    let report = Mutex::new(Report::new(!args.no_agent));
+    work(&Mutex::new(jobs), &report, args, args.jobs);
+    // These measure memory or use the whole machine: one after the other, beside nothing else.
+    let alone = checks.iter().filter(|c| c.alone).map(|&c| Job::Check(c)).collect();
+    work(&Mutex::new(alone), &report, args, 1);
+
+    let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    report.print();
+    Ok(if report.good(args.no_skip) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn work(jobs: &Mutex<VecDeque<Job>>, report: &Mutex<Report>, args: &Args, workers: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..workers.max(1) {
+            scope.spawn(|| {
+                while let Some(job) = jobs.lock().ok().and_then(|mut jobs| jobs.pop_front()) {
+                    let (name, ending) = perform(&job, args);
+                    if let Ok(mut report) = report.lock() {
+                        report.add(name, ending);
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn perform(job: &Job, args: &Args) -> (String, Ending) {
+    match job {
+        Job::Trial(scenario, health) => {
+            let word = if *health == Health::Broken { "broken" } else { "healthy" };
+            let name = format!("{} {word}", scenario.name);
+            if let Some(reason) = (scenario.needs)() {
+                return (name, Ending::Skipped(reason));
+            }
+            (name, guard(|trial| trial.perform(scenario, *health, args)))
+        }
+        Job::Check(check) => (check.name.to_owned(), {
+            match (check.needs)() {
+                Some(reason) => Ending::Skipped(reason),
+                None => guard(|trial| {
+                    trial.note = (check.run)()?;
+                    Ok(())
+                }),
+            }
+        }),
+    }
+}
+
+/// Runs one job; a panic is a failure of that job alone.
+fn guard(body: impl FnOnce(&mut Trial) -> Result<()>) -> Ending {
+    let mut trial = Trial::default();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&mut trial)));
+    match result {
+        Ok(Ok(())) => Ending::Passed(trial),
+        Ok(Err(error)) => Ending::Failed(trial, format!("{error:#}")),
+        Err(_) => Ending::Failed(trial, "it panicked".to_owned()),
+    }
+}

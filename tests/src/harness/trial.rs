@@ -1,0 +1,151 @@
+//! One run of a scenario, judged by what the agent says.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::Args;
+use super::recording::Recording;
+use crate::agent::Agent;
+use crate::expect::Expect;
+use crate::lab::Lab;
+use crate::process::{Line, Process};
+use crate::scenario::{Health, Run, Scenario};
+
+/// What was found out about one run.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    /// The cause that a fault must have; `none` for healthy traffic.
+    pub(super) expected: Option<&'static str>,
+    /// The causes that were reported.
+    pub(super) reported: Vec<String>,
+    /// From the first packet to the verdict.
+    pub(super) delay: Option<Duration>,
+    /// The verdict's confidence, or what a check measured.
+    pub(super) note: String,
+}
+
+impl Trial {
+    /// Builds the lab, starts the agent, drives the traffic, asks for verdicts and compares.
+    pub(super) fn perform(&mut self, scenario: &Scenario, health: Health, args: &Args) -> Result<()> {
+        let with_agent = !args.no_agent;
+        let expect = scenario.expect.filter(|_| health == Health::Broken).map(|expect| expect());
+        self.expected = with_agent.then_some(expect.as_ref().map_or("none", |e| e.cause));
+        let mut lab = Lab::new(scenario.topology)?;
+        (scenario.set_up)(&mut lab, health).context("setting up")?;
+        let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
+        let mut follower = agent.as_ref().map(|agent| agent.follow("default/api-client")).transpose()?;
+        let recording = match &args.record {
+            Some(folder) if expect.is_some() => Some(Recording::start(&lab, folder, scenario.name)?),
+            _ => None,
+        };
+        let mut run = Run { lab, health, agent, began: Instant::now() };
+        (scenario.traffic)(&mut run)?;
+
+        let (Some(agent), Some(follower)) = (&run.agent, &mut follower) else { return Ok(()) };
+        let judged = match &expect {
+            Some(expect) => self.judge_fault(agent, follower, run.began, expect),
+            None => self.judge_health(agent, follower, scenario.quiet),
+        };
+        judged.with_context(|| format!("agent: {}", agent.errors()))?;
+        recording.map_or(Ok(()), Recording::finish)?;
+        let Run { agent, .. } = run;
+        agent.map_or(Ok(()), Agent::terminate)
+    }
+
+    /// The expected verdict comes in time, and no other.
+    fn judge_fault(
+        &mut self,
+        agent: &Agent,
+        follower: &mut Process,
+        began: Instant,
+        expect: &Expect,
+    ) -> Result<()> {
+        let mut latest: BTreeMap<String, Value> = BTreeMap::new();
+        let mut closest: Option<Vec<String>> = None;
+        // Traffic has ended by now: what comes late came late for a person too, but let it say what it is.
+        let deadline = (began + expect.within).max(Instant::now()) + Duration::from_secs(2);
+        while let Some(Line { at, text }) = follower.line(deadline) {
+            let verdict: Value =
+                serde_json::from_str(&text).with_context(|| format!("the follower printed {text}"))?;
+            latest.insert(verdict["id"].to_string(), verdict.clone());
+            let differences = expect.differences(&verdict);
+            if differences.is_empty() {
+                self.delay = Some(at.saturating_duration_since(began));
+                self.note = verdict["confidence"].as_str().unwrap_or_default().to_owned();
+                break;
+            }
+            if closest.as_ref().is_none_or(|c| differences.len() <= c.len()) {
+                closest = Some(differences);
+            }
+        }
+        self.reported = causes(latest.values());
+        let Some(delay) = self.delay else {
+            let Some(differences) = closest else {
+                bail!("no verdict: {}", follower.errors());
+            };
+            let shown: Vec<_> = latest.values().map(ToString::to_string).collect();
+            bail!("no verdict as expected: {}\n{}", differences.join("; "), shown.join("\n"));
+        };
+        if delay > expect.within {
+            bail!(
+                "the verdict took {:.2} s, more than {} s",
+                delay.as_secs_f64(),
+                expect.within.as_secs_f64()
+            );
+        }
+
+        // What the history holds at the end must say the same, and nothing else.
+        let of_client = agent.query(&["default/api-client"])?;
+        self.reported = causes(&of_client);
+        for verdict in &of_client {
+            let differences = expect.differences(verdict);
+            if !differences.is_empty() {
+                bail!("query says something else in the end: {}\n{verdict}", differences.join("; "));
+            }
+        }
+        if of_client.len() != 1 {
+            bail!("{} verdicts instead of one: {}", of_client.len(), Value::from(of_client));
+        }
+        let of_server = agent.query(&["default/api-server"])?;
+        let as_expected = match of_server.as_slice() {
+            [] => !expect.shown_on_server,
+            [one] => expect.shown_on_server && one["id"] == of_client[0]["id"],
+            _ => false,
+        };
+        if !as_expected {
+            bail!("the server pod shows {}", Value::from(of_server));
+        }
+        Ok(())
+    }
+
+    /// No verdict of any pod, until long enough after the traffic.
+    fn judge_health(&mut self, agent: &Agent, follower: &mut Process, quiet: Duration) -> Result<()> {
+        let heard = follower.line(Instant::now() + quiet);
+        let mut wrong = Vec::new();
+        for pod in ["default/api-client", "default/api-server", "kube-system/coredns"] {
+            wrong.extend(agent.query(&[pod])?);
+        }
+        self.reported = causes(&wrong);
+        if let Some(line) = heard {
+            bail!("a verdict on healthy traffic: {}", line.text);
+        }
+        if !wrong.is_empty() {
+            bail!("verdicts on healthy traffic: {}", Value::from(wrong));
+        }
+        if !follower.running() {
+            bail!("the follower ended: {}", follower.errors());
+        }
+        Ok(())
+    }
+}
+
+fn causes<'a>(verdicts: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
+    let mut causes: Vec<_> =
+        verdicts.into_iter().map(|v| v["cause"].as_str().unwrap_or("?").to_owned()).collect();
+    causes.sort();
+    causes.dedup();
+    causes
+}

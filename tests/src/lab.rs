@@ -1,0 +1,246 @@
+//! A small cluster on this machine: pods, their node, and the internet, each a network namespace.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cleanup;
+use crate::client::Client;
+use crate::cluster::ClusterState;
+use crate::netns::Netns;
+use crate::plan::{self, Dual};
+use crate::process::Process;
+use crate::topology::{self, PodNetns, Topology};
+
+/// How long a helper may take to say that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A lab, taken down when dropped. Field order is the order of taking down: processes first.
+#[derive(Debug)]
+pub struct Lab {
+    servers: Vec<Process>,
+    /// The pods: client, server, coredns.
+    pub pods: Vec<PodNetns>,
+    /// The node's namespace.
+    pub node: Netns,
+    /// The internet's namespace.
+    pub internet: Netns,
+    /// A namespace beyond the internet's, where a scenario added one.
+    far: Option<Netns>,
+    /// The objects of the cluster, as files.
+    pub cluster: ClusterState,
+    tag: String,
+}
+
+impl Lab {
+    /// Builds it: namespaces, links, routes, translation, the DNS servers, and a web server for each of the two
+    /// hosts outside. Traffic flows when this returns.
+    pub fn new(topology: Topology) -> Result<Self> {
+        let mut lab = Self::bare(topology)?;
+        let stripe = [(plan::STRIPE, 443), (plan::GITHUB, 443)];
+        lab.serve_tcp(Place::Internet, &stripe, TcpBehaviour::Echo)?;
+        lab.serve_dns_pair()?;
+        Ok(lab)
+    }
+
+    /// Builds it without any server.
+    pub fn bare(topology: Topology) -> Result<Self> {
+        let tag = cleanup::next_tag();
+        let result = Self::build(topology, &tag);
+        if result.is_err() {
+            cleanup::forget(&tag);
+            // What was built is gone with its handles; only the folder may be left.
+            let _ = fs::remove_dir_all(cleanup::folder(&tag));
+        }
+        result.with_context(|| format!("building the {topology} lab {tag}"))
+    }
+
+    fn build(topology: Topology, tag: &str) -> Result<Self> {
+        let folder = cleanup::folder(tag);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let node = Netns::create(&format!("{tag}-node"))?;
+        let internet = Netns::create(&format!("{tag}-inet"))?;
+        let mut pods = Vec::new();
+        for (n, (namespace, name, ips)) in [
+            (plan::NAMESPACE, "api-client", plan::CLIENT),
+            (plan::NAMESPACE, "api-server", plan::SERVER),
+            ("kube-system", "coredns", plan::COREDNS),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let netns = Netns::create(&format!("{tag}-{name}"))?;
+            pods.push(PodNetns { name, namespace, ips, netns, device: topology.device(n) });
+        }
+        topology::join_internet(&node, &internet)?;
+        topology.build(&node, &pods)?;
+        let cluster = ClusterState::create(folder.join("cluster"), &pods)?;
+        Ok(Self { servers: Vec::new(), pods, node, internet, far: None, cluster, tag: tag.to_owned() })
+    }
+
+    /// `eg-<pid>-<n>`: what all names of this lab begin with.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// A folder for files of this lab, removed with it.
+    pub fn folder(&self) -> PathBuf {
+        cleanup::folder(&self.tag)
+    }
+
+    /// The pod whose traffic fails.
+    pub fn client(&self) -> &PodNetns {
+        &self.pods[0]
+    }
+
+    /// The pod beside it.
+    pub fn server(&self) -> &PodNetns {
+        &self.pods[1]
+    }
+
+    /// The pod that answers DNS.
+    pub fn coredns(&self) -> &PodNetns {
+        &self.pods[2]
+    }
+
+    /// The namespace of a place.
+    pub fn netns(&self, place: Place) -> &Netns {
+        match place {
+            Place::Client => &self.client().netns,
+            Place::Server => &self.server().netns,
+            Place::CoreDns => &self.coredns().netns,
+            Place::Node => &self.node,
+            Place::Internet => &self.internet,
+            Place::Far => self.far.as_ref().unwrap_or(&self.internet),
+        }
+    }
+
+    /// Adds a namespace beyond the internet's, joined to nothing yet; returns its path.
+    pub fn add_far(&mut self) -> Result<String> {
+        let netns = Netns::create(&format!("{}-far", self.tag))?;
+        let path = netns.path().display().to_string();
+        self.far = Some(netns);
+        Ok(path)
+    }
+
+    /// Starts a TCP server on both families of each address; returns when it listens.
+    pub fn serve_tcp(&mut self, at: Place, listen: &[(Dual, u16)], how: TcpBehaviour) -> Result<()> {
+        let mut args = vec!["serve-tcp".to_owned(), "--behaviour".to_owned(), how.as_str().to_owned()];
+        for (ips, port) in listen {
+            args.push(format!("{}:{port}", ips.v4));
+            args.push(format!("[{}]:{port}", ips.v6));
+        }
+        self.start(at, &args)
+    }
+
+    /// Starts a UDP server on both families of an address that echoes, or swallows what it gets.
+    pub fn serve_udp(&mut self, at: Place, listen: (Dual, u16), echo: bool) -> Result<()> {
+        let (ips, port) = listen;
+        let mut args =
+            vec!["serve-udp".to_owned(), format!("{}:{port}", ips.v4), format!("[{}]:{port}", ips.v6)];
+        if !echo {
+            args.push("--silent".to_owned());
+        }
+        self.start(at, &args)
+    }
+
+    /// Starts the resolver of the internet and the cluster's DNS server, which asks it.
+    pub fn serve_dns_pair(&mut self) -> Result<()> {
+        let mut args = vec!["serve-dns".to_owned()];
+        args.extend(listen_both(plan::RESOLVER, 53));
+        for (name, ips) in [("api.stripe.com", plan::STRIPE), ("api.github.com", plan::GITHUB)] {
+            args.push(format!("--zone={name}={}", ips.v4));
+            args.push(format!("--zone={name}={}", ips.v6));
+        }
+        self.start(Place::Internet, &args)?;
+
+        let mut args = vec!["serve-dns".to_owned()];
+        args.extend(listen_both(plan::COREDNS, 53));
+        args.push("--own=cluster.local".to_owned());
+        args.push(format!("--zone=kube-dns.kube-system.svc.cluster.local={}", plan::DNS_SERVICE.v4));
+        args.push(format!("--forward={}:53", plan::RESOLVER.v4));
+        self.start(Place::CoreDns, &args)
+    }
+
+    /// Starts a helper that runs until the lab is taken down; returns when it says that it is ready.
+    pub fn start(&mut self, at: Place, args: &[String]) -> Result<()> {
+        let mut process = self.spawn(at, args)?;
+        process.await_line("ready", READY_WITHIN)?;
+        self.servers.push(process);
+        Ok(())
+    }
+
+    /// Starts a client that prints one result.
+    pub fn run(&self, at: Place, args: &[&str]) -> Result<Client> {
+        let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+        Ok(Client::new(self.spawn(at, &args)?))
+    }
+
+    fn spawn(&self, at: Place, args: &[String]) -> Result<Process> {
+        let mut command = self.netns(at).command(helper()?);
+        command.args(args);
+        Process::start(command, &format!("{} in {at:?}", args.join(" ")))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.servers.clear();
+        // A folder that cannot be removed is found by the next sweep.
+        let _ = fs::remove_dir_all(self.folder());
+        cleanup::forget(&self.tag);
+    }
+}
+
+/// Where something runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The pod whose traffic fails.
+    Client,
+    /// The pod beside it.
+    Server,
+    /// The pod that answers DNS.
+    CoreDns,
+    /// The node.
+    Node,
+    /// Outside.
+    Internet,
+    /// Beyond the internet, after [`Lab::add_far`].
+    Far,
+}
+
+/// What a TCP server does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpBehaviour {
+    /// Sends back what it gets until the client closes.
+    Echo,
+    /// Closes it at once.
+    Close,
+    /// Reads a little, then resets it.
+    Reset,
+}
+
+impl TcpBehaviour {
+    /// The word of the helper's command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Close => "close",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+fn listen_both(ips: Dual, port: u16) -> [String; 2] {
+    [format!("{}:{port}", ips.v4), format!("[{}]:{port}", ips.v6)]
+}
+
+/// The helper binary: this program, unless `EGRESS_LAB` names another.
+fn helper() -> Result<PathBuf> {
+    match std::env::var_os("EGRESS_LAB") {
+        Some(path) => Ok(path.into()),
+        None => std::env::current_exe().context("finding this program's own file"),
+    }
+}

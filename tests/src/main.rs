@@ -1,0 +1,78 @@
+//! `egress-lab`: the scenarios, the demo, and the servers and clients that run inside the lab's namespaces.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, udp};
+use egress_lab::{cleanup, demo, harness, shell};
+
+#[derive(Debug, Parser)]
+#[command(name = "egress-lab", about = "Small clusters out of network namespaces")]
+enum Command {
+    /// Run the scenarios.
+    Test(harness::Args),
+    /// The tour: a pod that cannot reach api.stripe.com, and why.
+    Demo,
+    /// Build a lab and keep it until Ctrl-C, for a look by hand.
+    Up(shell::Args),
+    /// Remove what labs that were killed have left.
+    Sweep,
+    /// Accept TCP connections.
+    ServeTcp(serve::Args),
+    /// Receive UDP datagrams.
+    ServeUdp(udp::ServeArgs),
+    /// Answer DNS questions.
+    ServeDns(dns::Args),
+    /// Join two namespaces by a slow line.
+    DelayLine(delay::Args),
+    /// Open TCP connections.
+    Connect(connect::Args),
+    /// Resolve a name.
+    Lookup(lookup::Args),
+    /// Send UDP datagrams.
+    SendUdp(udp::SendArgs),
+    /// Send SYNs.
+    Flood(flood::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("egress-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Test(args) => {
+            cleanup::handle_signals()?;
+            return harness::run(&args);
+        }
+        Command::Demo => {
+            cleanup::handle_signals()?;
+            demo::run()?;
+        }
+        Command::Up(args) => {
+            cleanup::handle_signals()?;
+            shell::run(&args)?;
+        }
+        Command::Sweep => {
+            for tag in cleanup::sweep() {
+                println!("removed {tag}");
+            }
+        }
+        Command::ServeTcp(args) => serve::run(&args)?,
+        Command::ServeUdp(args) => udp::serve(&args)?,
+        Command::ServeDns(args) => dns::run(&args)?,
+        Command::DelayLine(args) => delay::run(&args)?,
+        Command::Connect(args) => connect::run(&args)?,
+        Command::Lookup(args) => lookup::run(&args)?,
+        Command::SendUdp(args) => udp::send(&args)?,
+        Command::Flood(args) => flood::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

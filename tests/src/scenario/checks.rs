@@ -1,0 +1,35 @@
+//! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
+
+mod flood;
+mod input;
+mod interfaces;
+mod kill;
+mod lab;
+
+use anyhow::Result;
+
+/// A check.
+pub struct Check {
+    /// Name, the filter's subject.
+    pub name: &'static str,
+    /// What must hold, in a sentence.
+    pub sentence: &'static str,
+    /// What must be there; a reason why it is not skips the check.
+    pub needs: fn() -> Option<String>,
+    /// It asks the agent; false: it proves the lab alone.
+    pub agent: bool,
+    /// Runs beside nothing else.
+    pub alone: bool,
+    /// Returns what was measured, in words.
+    pub run: fn() -> Result<String>,
+}
+
+/// Every check.
+pub fn all() -> Vec<Check> {
+    let mut checks = lab::all();
+    checks.extend(input::all());
+    checks.push(interfaces::check());
+    checks.push(kill::check());
+    checks.push(flood::check());
+    checks
+}

@@ -1,0 +1,175 @@
+//! TCP clients.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::lookup::{self, Resolver};
+use crate::client::Outcome;
+
+/// Connects to `ADDRESS:PORT`, or to `NAME:PORT` after asking the DNS server.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to dial.
+    pub peer: String,
+    /// Give up after this many seconds.
+    #[arg(long, default_value_t = 3.0)]
+    pub timeout: f64,
+    /// Connect this many times, one after the other; the result is of the last that failed, or of the last.
+    #[arg(long, default_value_t = 1)]
+    pub count: u64,
+    /// What to do with the connection.
+    #[arg(long, value_enum, default_value_t = Manner::Talk)]
+    pub manner: Manner,
+    /// Bytes to send and to get back.
+    #[arg(long, default_value_t = 64)]
+    pub bytes: usize,
+    /// How to resolve a name.
+    #[command(flatten)]
+    pub resolver: Resolver,
+}
+
+/// What a client does with its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Manner {
+    /// Sends, reads the same back, closes.
+    Talk,
+    /// Sends, reads until the server closes or resets.
+    Listen,
+    /// Closes with a reset (SO_LINGER 0).
+    Reset,
+    /// Begins to connect and gives up at once.
+    Abandon,
+}
+
+/// Runs it and prints the result.
+pub fn run(args: &Args) -> Result<()> {
+    super::print(&connect_all(args))
+}
+
+fn connect_all(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let mut outcome = Outcome {
+        outcome: "connected".to_owned(),
+        peer: args.peer.clone(),
+        errno: 0,
+        seconds: 0.0,
+        count: 0,
+        addresses: Vec::new(),
+    };
+    let peers = match resolve(args, &mut outcome) {
+        Ok(peers) => peers,
+        Err(word) => {
+            outcome.outcome = word;
+            outcome.seconds = start.elapsed().as_secs_f64();
+            return outcome;
+        }
+    };
+    for _ in 0..args.count {
+        let mut result = Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        for peer in &peers {
+            result = connect(*peer, args);
+            if result.is_ok() {
+                break;
+            }
+        }
+        match result {
+            Ok(()) => outcome.count += 1,
+            Err(error) => {
+                outcome.outcome = word(&error).to_owned();
+                outcome.errno = error.raw_os_error().unwrap_or(0);
+            }
+        }
+    }
+    outcome.seconds = start.elapsed().as_secs_f64();
+    outcome
+}
+
+fn resolve(args: &Args, outcome: &mut Outcome) -> std::result::Result<Vec<SocketAddr>, String> {
+    if let Ok(address) = args.peer.parse() {
+        return Ok(vec![address]);
+    }
+    let (name, port) = args.peer.rsplit_once(':').ok_or("error")?;
+    let port = port.parse().map_err(|_| "error")?;
+    let answer = lookup::resolve(name, &args.resolver);
+    let (word, addresses) = (answer.outcome, answer.addresses);
+    outcome.addresses.clone_from(&addresses);
+    if addresses.is_empty() {
+        return Err(word);
+    }
+    Ok(addresses.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, port)).collect())
+}
+
+fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
+    if args.manner == Manner::Abandon {
+        return abandon(peer);
+    }
+    let timeout = Duration::from_secs_f64(args.timeout);
+    let mut stream = TcpStream::connect_timeout(&peer, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    match args.manner {
+        Manner::Talk => talk(&mut stream, args.bytes),
+        Manner::Listen => {
+            stream.write_all(&[b'x'; 16])?;
+            stream.read_to_end(&mut Vec::new()).map(drop)
+        }
+        Manner::Reset => {
+            talk(&mut stream, args.bytes)?;
+            linger_zero(&stream)
+        }
+        Manner::Abandon => Ok(()),
+    }
+}
+
+/// Sends `bytes` and reads as many back, in pieces, so that neither side's buffers block the other.
+fn talk(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+    let piece = vec![b'x'; bytes.clamp(1, 16 * 1024)];
+    let mut back = vec![0; piece.len()];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(piece.len());
+        stream.write_all(&piece[..now])?;
+        stream.read_exact(&mut back[..now])?;
+        left -= now;
+    }
+    Ok(())
+}
+
+fn linger_zero(stream: &TcpStream) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = libc::socklen_t::try_from(size_of::<libc::linger>()).map_err(io::Error::other)?;
+    // SAFETY: the option's value is a live `linger` of the size given.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Begins a connection without waiting for it, and closes the socket.
+fn abandon(peer: SocketAddr) -> io::Result<()> {
+    match TcpStream::connect_timeout(&peer, Duration::from_nanos(1)) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// The word for an error of `connect` or of a later read or write.
+pub(super) fn word(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "timeout",
+        io::ErrorKind::ConnectionRefused => "refused",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+        _ => "error",
+    }
+}

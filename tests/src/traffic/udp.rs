@@ -1,0 +1,100 @@
+//! UDP servers and clients.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::connect::word;
+use crate::client::Outcome;
+
+/// Receives datagrams on each address.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Addresses with ports.
+    #[arg(required = true)]
+    pub listen: Vec<SocketAddr>,
+    /// Do not answer.
+    #[arg(long)]
+    pub silent: bool,
+}
+
+/// Sends datagrams.
+#[derive(Debug, clap::Args)]
+pub struct SendArgs {
+    /// Where to.
+    pub peer: SocketAddr,
+    /// How many.
+    #[arg(long, default_value_t = 1)]
+    pub count: u64,
+    /// Wait this many seconds for an answer to each; 0: send only.
+    #[arg(long, default_value_t = 0.0)]
+    pub answer: f64,
+}
+
+/// Receives until killed.
+pub fn serve(args: &ServeArgs) -> Result<()> {
+    let sockets: Vec<_> = args
+        .listen
+        .iter()
+        .map(|address| UdpSocket::bind(address).with_context(|| format!("binding {address}")))
+        .collect::<Result<_>>()?;
+    super::announce_ready()?;
+    let silent = args.silent;
+    std::thread::scope(|scope| {
+        for socket in &sockets {
+            scope.spawn(move || {
+                let mut buffer = [0; 2048];
+                while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    if !silent {
+                        // A client that is gone is no failure of the server.
+                        let _ = socket.send_to(&buffer[..length], from);
+                    }
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+/// Sends and prints the result.
+pub fn send(args: &SendArgs) -> Result<()> {
+    let start = Instant::now();
+    let (count, result) = exchange(args);
+    super::print(&Outcome {
+        outcome: match &result {
+            Ok(()) if args.answer > 0.0 => "answered",
+            Ok(()) => "sent",
+            Err(error) => word(error),
+        }
+        .to_owned(),
+        peer: args.peer.to_string(),
+        errno: result.err().and_then(|e| e.raw_os_error()).unwrap_or(0),
+        seconds: start.elapsed().as_secs_f64(),
+        count,
+        addresses: Vec::new(),
+    })
+}
+
+fn exchange(args: &SendArgs) -> (u64, std::io::Result<()>) {
+    let local: SocketAddr =
+        if args.peer.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let mut done = 0;
+    let result = (|| {
+        let socket = UdpSocket::bind(local)?;
+        socket.connect(args.peer)?;
+        if args.answer > 0.0 {
+            socket.set_read_timeout(Some(Duration::from_secs_f64(args.answer)))?;
+        }
+        let mut last = Ok(());
+        for _ in 0..args.count {
+            socket.send(b"<13>Oct 11 22:14:15 api-client app: hello")?;
+            last = if args.answer > 0.0 { socket.recv(&mut [0; 2048]).map(drop) } else { Ok(()) };
+            if last.is_ok() {
+                done += 1;
+            }
+        }
+        last
+    })();
+    (done, result)
+}
