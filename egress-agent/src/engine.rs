@@ -9,18 +9,15 @@ mod run;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use egress_core::cluster::PodRef;
 use egress_core::explain::{ExplainError, ExplainRequest, Explanation};
 use egress_core::node::NodeChange;
-use egress_core::tally::Tally;
-use egress_core::time::Mono;
-use egress_core::verdict::Verdict;
 use tokio::sync::oneshot;
 
 use crate::answers::Journal;
+use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
@@ -62,27 +59,13 @@ pub enum Message {
     Stop,
 }
 
-/// Who counts what the engine sees. Called on the engine's thread: no method may wait.
-pub trait Observer: Send + Sync {
-    /// A verdict is new, or replaces this one.
-    fn verdict(&self, verdict: &Verdict, previous: Option<&Verdict>);
-    /// Something was counted.
-    fn tally(&self, tally: &Tally);
-    /// A pod is gone.
-    fn pod_gone(&self, pod: &PodRef, now: Mono);
-    /// Once a second: how things stand.
-    fn status(&self, status: &AgentStatus, now: Mono);
-}
-
 /// What the engine shares with the interfaces.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Shared {
     /// Verdicts, and those who follow them.
     pub journal: Arc<Journal>,
-    /// Who counts.
-    pub observer: Arc<dyn Observer>,
-    /// The hooks are attached and the cluster is known.
-    pub ready: Arc<AtomicBool>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why the engine could not start.

@@ -42,6 +42,11 @@ const NETNS_LIMIT: u32 = 2048;
 /// Entries of the map of pod addresses.
 const POD_IP_LIMIT: u32 = 4096;
 
+/// Whether the agent was built with the eBPF programs inside.
+pub fn is_built() -> Result<(), ProbeError> {
+    object::OBJECT.map(|_| ()).ok_or(ProbeError::NotBuilt)
+}
+
 /// How to load.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {

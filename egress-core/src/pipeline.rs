@@ -179,7 +179,8 @@ impl Pipeline {
         if let Some(Application::Dns(message)) = &packet.application
             && let Some(answer) = &message.answer
         {
-            self.dns_names.learn(client.source.ip, &message.name, &answer.addresses, seen.at);
+            let pod = self.first_address(client.source.ip, seen.at);
+            self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
         }
         // Any answer to a datagram shows that the way is free.
         if client.protocol != 6 && !self.book.is_empty() {
@@ -228,6 +229,11 @@ impl Pipeline {
         let subject = frame.subject(client, name.map(str::to_owned));
         let cleared = self.book.clear(&subject);
         self.out.extend(cleared);
+    }
+
+    /// The primary address of the pod that has this one: a name learned over IPv4 serves IPv6 too.
+    fn first_address(&self, ip: IpAddr, at: Mono) -> IpAddr {
+        self.index.pod_by_ip(ip, at).and_then(|pod| pod.ips.first().copied()).unwrap_or(ip)
     }
 
     /// A conntrack entry shows how a flow was translated.

@@ -40,9 +40,9 @@ pub struct Args {
 }
 
 /// One thing to run.
-enum Job {
-    Trial(&'static Scenario, Health),
-    Check(&'static Check),
+enum Job<'a> {
+    Trial(&'a Scenario, Health),
+    Check(&'a Check),
 }
 
 /// How a job ended.
@@ -57,8 +57,7 @@ enum Ending {
 
 /// Runs what the arguments say. Needs root.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let scenarios: &'static [Scenario] = Box::leak(scenario::all().into_boxed_slice());
-    let checks: &'static [Check] = Box::leak(checks::all().into_boxed_slice());
+    let (scenarios, checks) = (scenario::all(), checks::all());
     let wanted = |name: &str| args.filter.is_empty() || args.filter.iter().any(|f| name.contains(f.as_str()));
     let scenarios: Vec<_> = scenarios.iter().filter(|s| wanted(s.name)).collect();
     let checks: Vec<_> = checks.iter().filter(|c| wanted(c.name) && !(args.no_agent && c.agent)).collect();
@@ -107,7 +106,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if report.good(args.no_skip) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn work(jobs: &Mutex<VecDeque<Job>>, report: &Mutex<Report>, args: &Args, workers: usize) {
+fn work(jobs: &Mutex<VecDeque<Job<'_>>>, report: &Mutex<Report>, args: &Args, workers: usize) {
     std::thread::scope(|scope| {
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
@@ -122,7 +121,7 @@ fn work(jobs: &Mutex<VecDeque<Job>>, report: &Mutex<Report>, args: &Args, worker
     });
 }
 
-fn perform(job: &Job, args: &Args) -> (String, Ending) {
+fn perform(job: &Job<'_>, args: &Args) -> (String, Ending) {
     match job {
         Job::Trial(scenario, health) => {
             let word = if *health == Health::Broken { "broken" } else { "healthy" };

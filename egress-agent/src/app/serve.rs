@@ -1,8 +1,7 @@
 //! `run` and `record`: start the engine, its watchers and the servers; stop them in the opposite order.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +12,12 @@ use super::answer::EngineAnswers;
 use super::{node_name, node_netns, source};
 use crate::answers::Journal;
 use crate::cli::args::{RecordArgs, RunArgs, Sources};
-use crate::engine::{Engine, Message, Observer, Options, Outbox, Shared};
+use crate::engine::{Engine, Message, Options, Outbox, Shared};
 use crate::export::grpc::{self, Listener};
 use crate::export::http::{self, HttpListener};
 use crate::export::metrics::{self, Metrics};
 use crate::k8s::{SourceEvent, SourceWatch};
-use crate::netlink::conntrack::Conntrack;
-use crate::netlink::netns::Netns;
+use crate::netlink::conntrack::{Conntrack, ConntrackTable};
 use crate::netlink::{filters, network};
 
 /// Verdicts held in memory.
@@ -40,6 +38,8 @@ struct Watches {
 struct Started {
     engine: Engine,
     shared: Shared,
+    /// Tells how full the node's conntrack table is; `None` where it cannot be asked.
+    table: Arc<Mutex<Option<ConntrackTable>>>,
     _watches: Watches,
 }
 
@@ -47,16 +47,8 @@ struct Started {
 pub(super) fn run(args: &RunArgs) -> Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Addresses that are taken are told before anything is attached.
-    let listeners = runtime.block_on(Listeners::bind(args))?;
-    let metrics = Arc::new(Metrics::new(args.metrics_pod_label()));
-    let (node, _) = Netns::of_node(args.sources.netns.as_deref())?;
-    let started = start(&args.sources, Arc::clone(&metrics) as _, None)?;
-    let answers = Arc::new(EngineAnswers {
-        journal: Arc::clone(&started.shared.journal),
-        outbox: started.engine.outbox.clone(),
-    });
-    let result = runtime.block_on(serve(listeners, answers, metrics, node, &started.engine));
+    let started = start(&args.sources, None, args.metrics_pod_label())?;
+    let result = runtime.block_on(serve(args, &started));
     started.engine.stop();
     result
 }
@@ -65,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
 pub(super) fn record(args: &RecordArgs) -> Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let started = start(&args.sources, Arc::new(Metrics::new(true)), Some(args.file.clone()))?;
+    let started = start(&args.sources, Some(args.file.clone()), true)?;
     let result = runtime.block_on(async {
         let limit = args.duration.unwrap_or(Duration::MAX);
         match tokio::time::timeout(limit, until_stopped(&started.engine)).await {
@@ -78,14 +70,13 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
     result
 }
 
-fn start(sources: &Sources, observer: Arc<dyn Observer>, record: Option<PathBuf>) -> Result<Started> {
+fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<Started> {
     let source = source(sources)?;
     let netns = node_netns(sources.netns.as_deref())?;
     let watched = node_netns(sources.netns.as_deref())?;
     let shared = Shared {
         journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
-        observer,
-        ready: Arc::new(AtomicBool::new(false)),
+        metrics: Arc::new(Metrics::new(pod_label)),
     };
     let node_name = node_name(sources.node_name.as_deref());
     let options = Options { node_name, netns, record, force_clsact: false };
@@ -108,7 +99,8 @@ fn start(sources: &Sources, observer: Arc<dyn Observer>, record: Option<PathBuf>
         })
         .context("cannot follow the cluster state")?;
     let watches = Watches { _network: network, _filters: filters, _source: source };
-    Ok(Started { engine, shared, _watches: watches })
+    let table = ConntrackTable::open(&watched).ok();
+    Ok(Started { engine, shared, table: Arc::new(Mutex::new(table)), _watches: watches })
 }
 
 fn to_engine(outbox: &Outbox) -> impl Fn(egress_core::node::NodeChange) + Send + 'static {
@@ -118,45 +110,37 @@ fn to_engine(outbox: &Outbox) -> impl Fn(egress_core::node::NodeChange) + Send +
     }
 }
 
-/// Addresses that were free.
-struct Listeners {
-    grpc: Vec<Listener>,
-    http: HttpListener,
-}
-
-impl Listeners {
-    async fn bind(args: &RunArgs) -> Result<Self> {
-        let mut grpc = Vec::new();
-        for address in args.grpc_addresses() {
-            grpc.push(Listener::bind(&address).await?);
-        }
-        let http = HttpListener::bind(&args.metrics_address()).await?;
-        for listener in &grpc {
-            tracing::info!("gRPC on {}", listener.address());
-        }
-        tracing::info!("metrics on {}", http.local_addr()?);
-        Ok(Self { grpc, http })
+async fn serve(args: &RunArgs, started: &Started) -> Result<()> {
+    let mut listeners = Vec::new();
+    for address in args.grpc_addresses() {
+        listeners.push(Listener::bind(&address).await?);
     }
-}
-
-async fn serve(
-    listeners: Listeners,
-    answers: Arc<EngineAnswers>,
-    metrics: Arc<Metrics>,
-    node: Netns,
-    engine: &Engine,
-) -> Result<()> {
+    let pages = HttpListener::bind(&args.metrics_address()).await?;
+    for listener in &listeners {
+        tracing::info!("gRPC on {}", listener.address());
+    }
+    tracing::info!("metrics on http://{}/metrics", pages.local_addr()?);
+    let answers = Arc::new(EngineAnswers {
+        journal: Arc::clone(&started.shared.journal),
+        outbox: started.engine.outbox.clone(),
+    });
     let (stop, stopped) = watch::channel(false);
-    let conntrack = move || node.run(metrics::Conntrack::read).ok().flatten();
-    let http = http::serve(listeners.http, Arc::clone(&answers), metrics, conntrack, stopped.clone());
-    let http = tokio::spawn(http);
-    let grpc = tokio::spawn(grpc::serve(listeners.grpc, answers, stopped));
-    let ended = until_stopped(engine).await;
+    let server = tokio::spawn(grpc::serve(listeners, Arc::clone(&answers), stopped.clone()));
+    let metrics = Arc::clone(&started.shared.metrics);
+    let table = Arc::clone(&started.table);
+    let pages = tokio::spawn(http::serve(pages, answers, metrics, move || usage(&table), stopped));
+    let ended = until_stopped(&started.engine).await;
     // The servers may be gone already; then there is nobody to tell.
     let _ = stop.send(true);
-    grpc.await.context("the gRPC server panicked")??;
-    http.await.context("the HTTP server panicked")?;
+    server.await.context("the gRPC server panicked")??;
+    pages.await.context("the HTTP server panicked")?;
     ended
+}
+
+fn usage(table: &Mutex<Option<ConntrackTable>>) -> Option<metrics::Conntrack> {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let usage = table.as_mut()?.usage().ok()?;
+    Some(metrics::Conntrack { entries: usage.entries.into(), limit: usage.limit.into() })
 }
 
 /// Until SIGTERM or SIGINT, or the engine ends by itself.

@@ -21,6 +21,17 @@ struct Told {
     netns: Option<u32>,
 }
 
+/// What bringing the kernel in step showed.
+#[derive(Debug)]
+pub(super) struct Changed {
+    /// Namespaces of pods.
+    pub(super) learned: Vec<NodeChange>,
+    /// Pods that are new.
+    pub(super) come: Vec<PodRef>,
+    /// Pods that are gone.
+    pub(super) gone: Vec<PodRef>,
+}
+
 /// The pods the kernel knows.
 #[derive(Debug)]
 pub(super) struct PodTable {
@@ -40,9 +51,8 @@ impl PodTable {
         self.problems.values()
     }
 
-    /// Brings the kernel in step with the index. Gives what was learned of the pods' namespaces, and the pods that
-    /// are gone.
-    pub(super) fn sync(&mut self, index: &ClusterIndex, probe: &mut Probe) -> (Vec<NodeChange>, Vec<PodRef>) {
+    /// Brings the kernel in step with the index.
+    pub(super) fn sync(&mut self, index: &ClusterIndex, probe: &mut Probe) -> Changed {
         let local: BTreeMap<PodRef, &Pod> = index
             .local_pods()
             .filter(|pod| !pod.host_network && !pod.finished)
@@ -52,11 +62,12 @@ impl PodTable {
         for pod in &gone {
             self.forget(pod, probe);
         }
+        let come = local.keys().filter(|pod| !self.told.contains_key(*pod)).cloned().collect();
         let mut learned = Vec::new();
         for (name, pod) in local {
             self.tell(name, pod, probe, &mut learned);
         }
-        (learned, gone)
+        Changed { learned, come, gone }
     }
 
     fn forget(&mut self, pod: &PodRef, probe: &mut Probe) {

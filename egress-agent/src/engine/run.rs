@@ -1,8 +1,7 @@
 //! The engine's loop: read the kernel, take messages, let time go on, publish.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
@@ -43,6 +42,7 @@ pub(super) struct Run {
     conntrack: Option<Conntrack>,
     records: Vec<Vec<u8>>,
     second: Mono,
+    ready: bool,
     stopping: bool,
 }
 
@@ -72,6 +72,7 @@ impl Run {
             conntrack: None,
             records: Vec::new(),
             second: Mono(0),
+            ready: false,
             stopping: false,
         };
         run.tick();
@@ -104,7 +105,7 @@ impl Run {
 
     fn publish(&mut self, verdict: Arc<Verdict>) {
         let previous = self.shared.journal.push(Arc::clone(&verdict));
-        self.shared.observer.verdict(&verdict, previous.as_deref());
+        self.shared.metrics.verdict(&verdict, previous.as_deref());
     }
 
     fn read_kernel(&mut self) {
@@ -145,7 +146,11 @@ impl Run {
                 }
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
                 // Whoever asked may have gone meanwhile.
-                Message::Status(reply) => drop(reply.send(report::status(self))),
+                Message::Status(reply) => {
+                    // What the status counts as aggregated, the verdicts count too.
+                    self.count_aggregates();
+                    drop(reply.send(report::status(self)));
+                }
                 Message::KnowsPod(pod, reply) => {
                     let known = self.pipeline.cluster_index().pod(&pod.namespace, &pod.name).is_some();
                     let _ = reply.send(known);
@@ -212,19 +217,23 @@ impl Run {
 
     fn sync_pods(&mut self) {
         let now = host::monotonic();
-        let (learned, gone) = self.pods.sync(self.pipeline.cluster_index(), &mut self.probe);
-        for change in learned {
+        let changed = self.pods.sync(self.pipeline.cluster_index(), &mut self.probe);
+        for change in changed.learned {
             self.feed(Input::Node { at: now, change });
         }
-        for pod in gone {
-            self.shared.observer.pod_gone(&pod, now);
+        for pod in changed.come {
+            self.shared.metrics.pod_known(&pod.namespace, &pod.name);
+        }
+        for pod in changed.gone {
+            self.shared.metrics.forget(&pod.namespace, &pod.name, Instant::now());
         }
     }
 
-    fn check_ready(&self) {
+    fn check_ready(&mut self) {
         let cluster = self.pipeline.cluster_index().synced_at().is_some();
         let network = !self.network.devices.is_empty();
-        if cluster && network && !self.shared.ready.swap(true, Ordering::Relaxed) {
+        if cluster && network && !self.ready {
+            self.ready = true;
             tracing::info!("ready");
         }
     }
@@ -233,7 +242,7 @@ impl Run {
         let now = host::monotonic();
         if now.since(self.second) >= SECOND {
             self.second = now;
-            self.each_second(now);
+            self.each_second();
         }
         self.feed(Input::Tick { now, offset: host::clock_offset() });
         for question in self.pipeline.take_questions() {
@@ -241,21 +250,22 @@ impl Run {
                 worker.ask(question);
             }
         }
-        for tally in self.pipeline.take_tallies() {
-            self.shared.observer.tally(&tally);
-        }
+        self.shared.metrics.tally(&self.pipeline.take_tallies());
     }
 
-    fn each_second(&mut self, now: Mono) {
-        self.probe.heartbeat();
+    /// Takes what the kernel only counted, and what it lost.
+    fn count_aggregates(&mut self) {
         let mut counted = Vec::new();
-        self.probe.poll_aggregates(now.0, &mut |bytes| counted.push(bytes.to_vec()));
+        self.probe.poll_aggregates(host::monotonic().0, &mut |bytes| counted.push(bytes.to_vec()));
         for bytes in counted {
             self.record(bytes);
         }
+    }
+
+    fn each_second(&mut self) {
+        self.probe.heartbeat();
+        self.count_aggregates();
         // A pod's namespace may have appeared since.
         self.sync_pods();
-        let status = report::status(self);
-        self.shared.observer.status(&status, now);
     }
 }

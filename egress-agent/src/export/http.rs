@@ -9,7 +9,7 @@ pub use address::{HttpAddress, HttpAddressError};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
@@ -91,8 +91,8 @@ struct Pages<A> {
     conntrack: Box<dyn Fn() -> Option<Conntrack> + Send + Sync>,
 }
 
-/// Serves until `stop` becomes true (or its sender is gone). `conntrack` reads the table of the node's namespace:
-/// [`Conntrack::read`] where that is the agent's own.
+/// Serves until `stop` becomes true (or its sender is gone). `conntrack` reads the table of the node's namespace; it
+/// must not block for long.
 pub async fn serve<A: Answers>(
     HttpListener(listener): HttpListener,
     answers: Arc<A>,
@@ -149,7 +149,7 @@ async fn metrics_page<A: Answers>(State(pages): State<Arc<Pages<A>>>) -> Respons
         Err(refusal) => return refusal,
     };
     let readings = Readings { status, conntrack: (pages.conntrack)(), wall: now() };
-    match pages.metrics.encode(readings) {
+    match pages.metrics.encode(readings, Instant::now()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -13,24 +13,19 @@ mod write;
 pub use conntrack::Conntrack;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use egress_core::cluster::PodRef;
 use egress_core::tally::Tally;
-use egress_core::time::{Mono, Timestamp};
+use egress_core::time::Timestamp;
 use egress_core::verdict::Verdict;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use crate::engine::Observer;
 use crate::status::AgentStatus;
 use pods::Pods;
 
 /// How long the series of a pod outlive it.
 const AFTERLIFE: Duration = Duration::from_secs(60);
-/// How long late events of a pod that is gone are kept from beginning its series anew: a little longer than identity
-/// attributes them to it.
-const REMEMBERED: Duration = Duration::from_secs(6 * 60);
 
 /// Every metric of pods. Fed by the engine, read by scrapes.
 #[derive(Debug)]
@@ -56,13 +51,45 @@ impl Metrics {
         Self { pods: Mutex::new(Pods::new(pod_label)) }
     }
 
+    /// Counts a verdict when it is made and when its cause changes. `previous` is what it revises.
+    pub fn verdict(&self, verdict: &Verdict, previous: Option<&Verdict>) {
+        if previous.is_none_or(|previous| previous.cause != verdict.cause) {
+            self.lock().verdict(verdict);
+        }
+    }
+
+    /// Counts what makes no verdict.
+    pub fn tally(&self, tallies: &[Tally]) {
+        if tallies.is_empty() {
+            return;
+        }
+        let mut pods = self.lock();
+        for tally in tallies {
+            pods.tally(tally);
+        }
+    }
+
+    /// The pod exists. To be told when it appears; events of a pod that does not exist count for a minute at most.
+    pub fn pod_known(&self, namespace: &str, name: &str) {
+        self.lock().known(namespace, name);
+    }
+
+    /// The pod is gone: its series end a minute after `now`.
+    pub fn forget(&self, namespace: &str, name: &str, now: Instant) {
+        self.lock().forget(namespace, name, now);
+    }
+
     /// All metrics as OpenMetrics text.
     ///
     /// # Errors
     ///
     /// The text cannot be written, which for text in memory does not happen.
-    pub fn encode(&self, readings: Readings) -> Result<String, std::fmt::Error> {
-        let pods = self.lock().snapshot();
+    pub fn encode(&self, readings: Readings, now: Instant) -> Result<String, std::fmt::Error> {
+        let pods = {
+            let mut pods = self.lock();
+            pods.expire(now);
+            pods.snapshot()
+        };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(pods));
         registry.register_collector(Box::new(agent::Agent(readings)));
@@ -74,29 +101,6 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, Pods> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Observer for Metrics {
-    /// Counts a verdict when it is made and when its cause changes.
-    fn verdict(&self, verdict: &Verdict, previous: Option<&Verdict>) {
-        if previous.is_none_or(|previous| previous.cause != verdict.cause) {
-            self.lock().verdict(verdict);
-        }
-    }
-
-    fn tally(&self, tally: &Tally) {
-        self.lock().tally(tally);
-    }
-
-    /// Its series end a minute after `now`.
-    fn pod_gone(&self, pod: &PodRef, now: Mono) {
-        self.lock().gone(pod, now);
-    }
-
-    /// Ends the series whose time has come. A scrape asks for the status itself.
-    fn status(&self, _status: &AgentStatus, now: Mono) {
-        self.lock().expire(now);
     }
 }
 

@@ -205,8 +205,8 @@ impl Aggregates {
 fn generation() -> Result<MapData, ProbeError> {
     let definition = aya_obj::Map::new_from_params(
         bpf_map_type::BPF_MAP_TYPE_HASH as u32,
-        size_of::<AggregateKey>() as u32,
-        size_of::<AggregateValue>() as u32,
+        sys::length::<AggregateKey>(),
+        sys::length::<AggregateValue>(),
         ENTRIES,
         0,
     );

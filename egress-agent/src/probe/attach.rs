@@ -124,6 +124,9 @@ impl Taps {
         if actual != index {
             return Err(failed(format!("has index {actual} now, not {index}")));
         }
+        if !self.tcx {
+            prepare_clsact(name).map_err(failed)?;
+        }
         let mut device =
             Device { name: name.to_owned(), role, state: DeviceAttachment::default(), links: Vec::new() };
         for (program, _, direction, _) in
@@ -161,12 +164,6 @@ impl Taps {
         let options = if self.tcx {
             TcAttachOptions::TcxOrder(LinkOrder::first())
         } else {
-            match tc::qdisc_add_clsact(device) {
-                Ok(()) | Err(TcError::AlreadyAttached) => {}
-                Err(error) if exists(&error) => {}
-                Err(error) => return Err(format!("clsact: {}", chain(&error))),
-            }
-            remove_ours(device);
             TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None })
         };
         let program = classifier(ebpf, program)?;
@@ -203,6 +200,17 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassif
         Some(Program::SchedClassifier(program)) => Ok(program),
         _ => Err("not in the eBPF object".to_owned()),
     }
+}
+
+/// Adds the qdisc if it is not there, and takes away what a killed agent left.
+fn prepare_clsact(device: &str) -> Result<(), String> {
+    match tc::qdisc_add_clsact(device) {
+        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Err(error) if exists(&error) => {}
+        Err(error) => return Err(format!("clsact: {}", chain(&error))),
+    }
+    remove_ours(device);
+    Ok(())
 }
 
 fn exists(error: &TcError) -> bool {

@@ -18,7 +18,7 @@ pub(super) fn missing_capabilities() -> String {
     let has = |number: u32| have >> number & 1 != 0;
     let missing: Vec<&str> = NEEDED
         .iter()
-        .filter(|(number, _)| !has(*number) && !(matches!(number, 38 | 39) && has(SYS_ADMIN)))
+        .filter(|(number, _)| !(has(*number) || matches!(number, 38 | 39) && has(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
     if missing.is_empty() {

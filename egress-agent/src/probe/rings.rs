@@ -53,10 +53,10 @@ impl Rings {
     }
 
     fn watch(&self, fd: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET).cast_unsigned(), u64: 0 };
         if Some(fd) == self.extra {
             // Somebody else's, and read by them: told until it is.
-            event.events = libc::EPOLLIN as u32;
+            event.events = libc::EPOLLIN.cast_unsigned();
         }
         // SAFETY: both descriptors are open, the event is ours.
         let result =

@@ -20,6 +20,11 @@ fn attributes() -> bpf_attr {
     unsafe { zeroed() }
 }
 
+/// Size of a type, as the kernel wants it.
+pub(super) fn length<T>() -> u32 {
+    u32::try_from(size_of::<T>()).unwrap_or(u32::MAX)
+}
+
 fn raw(fd: BorrowedFd<'_>) -> u32 {
     u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX)
 }
@@ -32,7 +37,7 @@ pub(super) fn run_once(program: BorrowedFd<'_>) -> io::Result<u32> {
     let mut attr = attributes();
     attr.test.prog_fd = raw(program);
     attr.test.data_in = packet.as_ptr() as u64;
-    attr.test.data_size_in = PACKET as u32;
+    attr.test.data_size_in = length::<[u8; PACKET]>();
     attr.test.repeat = 1;
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
     // SAFETY: the arm of the union that this command writes.
@@ -45,7 +50,7 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info>
     let mut info: bpf_prog_info = unsafe { zeroed() };
     let mut attr = attributes();
     attr.info.bpf_fd = raw(program);
-    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    attr.info.info_len = length::<bpf_prog_info>();
     attr.info.info = std::ptr::from_mut(&mut info) as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(info)

@@ -19,6 +19,10 @@ pub enum DropSite {
     TooBig,
     /// A buffer, queue or backlog was full.
     Resource,
+    /// A bridge: isolated or blocked port.
+    Bridge,
+    /// IPsec policy.
+    Ipsec,
     /// Happens to healthy flows: duplicates, late packets, queues of closed sockets.
     Benign,
     /// Anything else.
@@ -40,10 +44,6 @@ pub enum FilterKind {
     Xdp,
     /// A cgroup BPF program.
     Cgroup,
-    /// A bridge's isolation or filter.
-    Bridge,
-    /// IPsec policy.
-    Xfrm,
 }
 
 /// Where in the packet's way it was.
@@ -90,8 +90,8 @@ fn by_reason(reason: &str) -> Option<DropSite> {
         "TC_EGRESS" => DropSite::Filter(FilterKind::TcEgress),
         "XDP" => DropSite::Filter(FilterKind::Xdp),
         "BPF_CGROUP_EGRESS" | "SOCKET_FILTER" => DropSite::Filter(FilterKind::Cgroup),
-        "XFRM_POLICY" => DropSite::Filter(FilterKind::Xfrm),
-        "BRIDGE_INGRESS_STP_STATE" | "BRIDGE_NO_EGRESS_PORT" => DropSite::Filter(FilterKind::Bridge),
+        "XFRM_POLICY" => DropSite::Ipsec,
+        "BRIDGE_INGRESS_STP_STATE" | "BRIDGE_NO_EGRESS_PORT" => DropSite::Bridge,
         "NO_SOCKET" => DropSite::NoSocket,
         "IP_OUTNOROUTES" | "IP_INNOROUTES" | "IP6_OUTNOROUTES" | "IPV6_OUTNOROUTES" => DropSite::Route,
         "IP_RPFILTER" | "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_LOCALNET" => DropSite::ReversePath,
@@ -164,7 +164,7 @@ fn by_function(function: &str) -> DropSite {
         }
         "sch_handle_ingress" | "tcx_run" => DropSite::Filter(FilterKind::TcIngress),
         "sch_handle_egress" => DropSite::Filter(FilterKind::TcEgress),
-        "br_handle_frame_finish" | "br_handle_frame" | "br_forward" => DropSite::Filter(FilterKind::Bridge),
+        "br_handle_frame_finish" | "br_handle_frame" | "br_forward" => DropSite::Bridge,
         "ip_error"
         | "ip6_pkt_discard"
         | "ip6_pkt_discard_out"

@@ -1,6 +1,6 @@
 //! DNS questions and answers of pods, gathered into lookups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,8 +28,11 @@ const FIRST_ID: u64 = 1 << 60;
 pub(super) struct Dns {
     /// By pod address and base name.
     lookups: HashMap<(IpAddr, String), Lookup>,
-    /// Which lookup a question on the wire belongs to, by identifier and name (addresses may be translated).
-    wire: HashMap<(u16, String), (IpAddr, String)>,
+    /// Which lookups a question on the wire may belong to, by identifier and name (addresses may be translated,
+    /// and a forwarder asks on with the identifier it was asked with).
+    wire: HashMap<(u16, String), Vec<(IpAddr, String)>>,
+    /// Pods that were asked: DNS servers of their own.
+    servers: HashSet<IpAddr>,
     responses: Vec<Response>,
     next: u64,
     forgotten: u64,
@@ -69,6 +72,14 @@ impl Dns {
             (None, Tap::PodOut) => self.question(seen, at, message),
             (Some(answer), Tap::PodIn) => self.answer(seen, tuple.reversed(), message, answer, out),
             // The same question elsewhere on its way, perhaps translated.
+            (None, Tap::PodIn) => {
+                if self.servers.len() < CAPACITY {
+                    self.servers.insert(tuple.destination.ip);
+                }
+                self.elsewhere(message, &tuple, |q| {
+                    q.journey.note_request(Tap::PodIn, sighting(seen, &at.packet))
+                });
+            }
             (None, tap) => {
                 self.elsewhere(message, &tuple, |q| q.journey.note_request(tap, sighting(seen, &at.packet)))
             }
@@ -136,7 +147,10 @@ impl Dns {
             dropped: false,
             journey,
         });
-        self.wire.insert((message.id, message.name.clone()), (pod, base));
+        let askers = self.wire.entry((message.id, message.name.clone())).or_default();
+        if !askers.contains(&(pod, base.clone())) {
+            askers.push((pod, base));
+        }
     }
 
     fn answer(
@@ -147,17 +161,13 @@ impl Dns {
         answer: &DnsAnswer,
         out: &mut Vec<FlowEvent>,
     ) {
-        let Some(key) = self.wire.get(&(message.id, message.name.clone())) else { return };
-        let Some(lookup) = self.lookups.get_mut(key).filter(|l| l.pod == client.source.ip) else { return };
+        let Some(askers) = self.wire.get(&(message.id, message.name.clone())) else { return };
+        let Some(key) = askers.iter().find(|(pod, _)| *pod == client.source.ip) else { return };
+        let Some(lookup) = self.lookups.get_mut(key) else { return };
         let outcome = outcome(answer);
         lookup.last = seen.at;
         for question in &mut lookup.questions {
-            if question.client == client
-                && question.id == message.id
-                && question.name == message.name
-                && question.kind == message.kind
-                && question.answered.is_none()
-            {
+            if question.client == client && question.is(message) && question.answered.is_none() {
                 question.answered = Some(outcome);
                 let latency = Some(seen.at.since(question.asked));
                 self.responses.push(Response { pod: client.source.ip, outcome, latency });
@@ -173,19 +183,24 @@ impl Dns {
     }
 
     fn elsewhere(&mut self, message: &DnsMessage, seen: &Tuple, note: impl FnOnce(&mut Question)) {
-        let Some(lookup) =
-            self.wire.get(&(message.id, message.name.clone())).and_then(|key| self.lookups.get_mut(key))
-        else {
+        let Some(askers) = self.wire.get(&(message.id, message.name.clone())) else { return };
+        // Of several askers, the one whose addresses agree best; of its questions, the newest.
+        let agrees = |q: &Question| {
+            u8::from(q.client.source.port == seen.source.port)
+                + u8::from(q.client.source.ip == seen.source.ip)
+                + u8::from(q.client.destination.ip == seen.destination.ip)
+        };
+        let score = |key: &&(IpAddr, String)| {
+            let questions =
+                self.lookups.get(*key).map(|lookup| lookup.questions.as_slice()).unwrap_or_default();
+            questions.iter().filter(|q| q.is(message)).map(agrees).max().unwrap_or(0)
+        };
+        let Some(best) = askers.iter().max_by_key(score).filter(|key| score(key) > 0).cloned() else {
             return;
         };
-        let found = lookup
-            .questions
-            .iter_mut()
-            .filter(|q| q.id == message.id && q.name == message.name && q.kind == message.kind)
-            .filter(|q| {
-                q.client.source.port == seen.source.port || q.client.destination.port == seen.destination.port
-            })
-            .max_by_key(|q| q.asked);
+        let found = self.lookups.get_mut(&best).and_then(|lookup| {
+            lookup.questions.iter_mut().filter(|q| q.is(message)).max_by_key(|q| (agrees(q), q.asked))
+        });
         if let Some(question) = found {
             note(question);
         }
@@ -215,7 +230,8 @@ impl Dns {
     /// What is due by now becomes a failure.
     pub(super) fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
         for lookup in self.lookups.values_mut() {
-            if let Some(event) = lookup.due(now) {
+            let server = self.servers.contains(&lookup.pod);
+            if let Some(event) = lookup.due(now, server) {
                 if let super::Outcome::Dns(failure) = &event.outcome
                     && failure.outcome == DnsOutcome::Timeout
                 {
@@ -234,7 +250,13 @@ impl Dns {
             let gone = gone(lookup);
             if gone {
                 for question in &lookup.questions {
-                    wire.remove(&(question.id, question.name.clone()));
+                    let key = (question.id, question.name.clone());
+                    if let Some(askers) = wire.get_mut(&key) {
+                        askers.retain(|(pod, base)| *pod != lookup.pod || *base != lookup.base);
+                        if askers.is_empty() {
+                            wire.remove(&key);
+                        }
+                    }
                 }
             }
             !gone

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{DnsFailure, DnsOutcome, FlowEvent, Journey, Outcome};
-use crate::decode::Tuple;
+use crate::decode::{DnsMessage, Tuple};
 use crate::time::Mono;
 
 /// Questions kept of one lookup.
@@ -29,6 +29,13 @@ pub(super) struct Question {
     pub(super) journey: Journey,
 }
 
+impl Question {
+    /// The message asks or answers this question.
+    pub(super) fn is(&self, message: &DnsMessage) -> bool {
+        self.id == message.id && self.name == message.name && self.kind == message.kind
+    }
+}
+
 /// A lookup.
 #[derive(Debug)]
 pub(super) struct Lookup {
@@ -49,7 +56,8 @@ pub(super) struct Lookup {
 
 impl Lookup {
     /// The event that is due at this time, if any.
-    pub(super) fn due(&mut self, now: Mono) -> Option<FlowEvent> {
+    /// `server`: the pod answers DNS itself, so a name that does not exist is its client's failure, not its own.
+    pub(super) fn due(&mut self, now: Mono, server: bool) -> Option<FlowEvent> {
         if self.success || self.questions.is_empty() || self.untold == 0 {
             return None;
         }
@@ -68,7 +76,11 @@ impl Lookup {
             if now.since(self.last) < QUIET || !self.matters() {
                 return None;
             }
-            self.worst()?
+            let worst = self.worst()?;
+            if server && worst <= DnsOutcome::NxDomain {
+                return None;
+            }
+            worst
         };
         Some(self.event(now, outcome))
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::{Device, DeviceRole, Filters, NodeNetwork, Route};
-use crate::decode::{Hook, Tap};
+use crate::decode::{FilterKind, Hook, Tap};
 
 /// Devices, filters, and which of them were seen to carry traffic.
 #[derive(Clone, Debug, Default)]
@@ -135,8 +135,10 @@ impl NodeState {
 
     /// Who could have dropped a packet of this family in this hook of the node.
     #[must_use]
-    pub fn attribute(&self, hook: Hook, v6: bool) -> Attribution {
-        if !self.filters.unread.is_empty() {
+    pub fn attribute(&self, kind: FilterKind, hook: Hook, v6: bool) -> Attribution {
+        // The function that freed the packet tells the engines apart.
+        let backend = if kind == FilterKind::Nftables { "nftables" } else { "iptables-legacy" };
+        if self.filters.unread.iter().any(|unread| unread.starts_with(backend)) {
             return Attribution::Unknown;
         }
         let hook = hook.as_str().to_ascii_lowercase();
@@ -150,7 +152,9 @@ impl NodeState {
             .filters
             .chains
             .iter()
-            .filter(|chain| fits(&chain.family) && (hook.is_empty() || chain.hook == hook))
+            .filter(|chain| {
+                chain.backend == backend && fits(&chain.family) && (hook.is_empty() || chain.hook == hook)
+            })
             .filter(|chain| chain.drops_by_default || !chain.dropping_rules.is_empty())
             .collect();
         let mut tables: Vec<String> = chains.iter().map(|c| format!("{} {}", c.family, c.table)).collect();

@@ -91,8 +91,10 @@ impl Pipeline {
             Outcome::Dns(failure) => Some(failure.name.clone()),
             _ => None,
         };
-        let known_name =
-            self.dns_names.of(event.client.source.ip, event.client.destination.ip).map(str::to_owned);
+        let known_name = self
+            .dns_names
+            .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
+            .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
         let case = Case {
             event,

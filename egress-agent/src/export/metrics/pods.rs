@@ -1,15 +1,14 @@
 //! Whose counters: the pods that exist, and those that are gone and have their minute.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use egress_core::cluster::PodRef;
 use egress_core::tally::Tally;
-use egress_core::time::Mono;
 use egress_core::verdict::Verdict;
 
+use super::AFTERLIFE;
 use super::series::Series;
 use super::write::Snapshot;
-use super::{AFTERLIFE, REMEMBERED};
 
 /// The counters of every pod.
 #[derive(Debug)]
@@ -22,18 +21,24 @@ pub(super) struct Pods {
     left: BTreeMap<(String, String), Series>,
 }
 
-/// A pod and its counters.
 #[derive(Debug, Default)]
 struct Entry {
-    /// Empty where the source of the cluster state has none.
-    uid: String,
     /// Empty while none is known.
     workload: String,
-    /// Since when it is gone.
-    gone: Option<Mono>,
-    /// Its minute is over; only its name is remembered, so that late events do not begin it anew.
-    ended: bool,
+    life: Life,
     series: Series,
+}
+
+/// Whether a pod is there.
+#[derive(Debug, Default, PartialEq)]
+enum Life {
+    /// It was never announced: an event that came after its end, or before the news of it.
+    #[default]
+    Unannounced,
+    /// It is there.
+    Alive,
+    /// It is gone, or its minute has begun without an announcement.
+    Gone(Instant),
 }
 
 impl Pods {
@@ -43,47 +48,53 @@ impl Pods {
 
     pub(super) fn verdict(&mut self, verdict: &Verdict) {
         let pod = &verdict.pod;
-        self.update((&pod.namespace, &pod.name, &pod.uid), pod.workload.as_deref(), |series| {
-            *series.verdicts.entry((verdict.cause, verdict.direction)).or_default() += 1;
+        self.update(&pod.namespace, &pod.name, pod.workload.as_deref(), |entry| {
+            *entry.series.verdicts.entry((verdict.cause, verdict.direction)).or_default() += 1;
         });
     }
 
     pub(super) fn tally(&mut self, tally: &Tally) {
         let pod = &tally.pod;
-        self.update((&pod.namespace, &pod.name, &pod.uid), pod.workload.as_deref(), |series| {
-            series.count(&tally.what);
+        self.update(&pod.namespace, &pod.name, pod.workload.as_deref(), |entry| {
+            entry.series.count(&tally.what)
         });
     }
 
-    pub(super) fn gone(&mut self, pod: &PodRef, now: Mono) {
-        let entry = self.pods.get_mut(&pod.namespace).and_then(|pods| pods.get_mut(&pod.name));
-        if let Some(entry) = entry {
-            entry.gone.get_or_insert(now);
+    pub(super) fn known(&mut self, namespace: &str, name: &str) {
+        self.update(namespace, name, None, |entry| entry.life = Life::Alive);
+    }
+
+    pub(super) fn forget(&mut self, namespace: &str, name: &str, now: Instant) {
+        let entry = self.pods.get_mut(namespace).and_then(|pods| pods.get_mut(name));
+        if let Some(entry) = entry.filter(|entry| !matches!(entry.life, Life::Gone(_))) {
+            entry.life = Life::Gone(now);
         }
+        self.expire(now);
     }
 
     /// Ends the series whose time has come.
-    pub(super) fn expire(&mut self, now: Mono) {
+    pub(super) fn expire(&mut self, now: Instant) {
         for (namespace, pods) in &mut self.pods {
             pods.retain(|_, entry| {
-                let Some(gone) = entry.gone else { return true };
-                let age = now.since(gone);
-                if age >= AFTERLIFE && !entry.ended {
-                    entry.ended = true;
-                    let series = std::mem::take(&mut entry.series);
-                    if !self.pod_label {
-                        let key = (namespace.clone(), entry.workload.clone());
-                        self.left.entry(key).or_default().add(&series);
+                match entry.life {
+                    Life::Alive => return true,
+                    Life::Unannounced => {
+                        entry.life = Life::Gone(now);
+                        return true;
                     }
+                    Life::Gone(since) if now.saturating_duration_since(since) < AFTERLIFE => return true,
+                    Life::Gone(_) => {}
                 }
-                // Without a uid a successor could not be told from it: its name is free at once.
-                !entry.ended || (age < REMEMBERED && !entry.uid.is_empty())
+                if !self.pod_label {
+                    let key = (namespace.clone(), std::mem::take(&mut entry.workload));
+                    self.left.entry(key).or_default().add(&entry.series);
+                }
+                false
             });
         }
         self.pods.retain(|_, pods| !pods.is_empty());
         self.left.retain(|(namespace, workload), _| {
-            let pods = self.pods.get(namespace).into_iter().flat_map(BTreeMap::values);
-            pods.filter(|pod| !pod.ended).any(|pod| pod.workload == *workload)
+            self.pods.get(namespace).is_some_and(|pods| pods.values().any(|pod| pod.workload == *workload))
         });
     }
 
@@ -91,7 +102,7 @@ impl Pods {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut rows = BTreeMap::new();
         for (namespace, pods) in &self.pods {
-            for (name, entry) in pods.iter().filter(|(_, entry)| !entry.ended) {
+            for (name, entry) in pods {
                 let name = self.pod_label.then(|| name.clone());
                 let key = (namespace.clone(), name, entry.workload.clone());
                 let series: &mut Series = rows.entry(key).or_default();
@@ -104,31 +115,25 @@ impl Pods {
         Snapshot::new(rows)
     }
 
-    /// Counts something of a pod. Its names are copied only when they are new: this runs for every event.
+    /// Does something to the entry of a pod. The names are copied only when they are new: this runs for every event.
     fn update(
         &mut self,
-        (namespace, name, uid): (&str, &str, &str),
+        namespace: &str,
+        name: &str,
         workload: Option<&str>,
-        count: impl FnOnce(&mut Series),
+        change: impl FnOnce(&mut Entry),
     ) {
-        let known = self.pods.get_mut(namespace).and_then(|pods| pods.get_mut(name));
-        let mut new = Entry::default();
-        let found = known.is_some();
-        let entry = known.unwrap_or(&mut new);
-        // A successor of the same name; what is left of the minute of the first is not worth a second series.
-        if entry.uid != uid {
-            uid.clone_into(&mut entry.uid);
-            (entry.gone, entry.ended) = (None, false);
+        let change = |entry: &mut Entry| {
+            if let Some(workload) = workload.filter(|_| entry.workload.is_empty()) {
+                workload.clone_into(&mut entry.workload);
+            }
+            change(entry);
+        };
+        if let Some(entry) = self.pods.get_mut(namespace).and_then(|pods| pods.get_mut(name)) {
+            return change(entry);
         }
-        if entry.ended {
-            return;
-        }
-        if let Some(workload) = workload.filter(|_| entry.workload.is_empty()) {
-            workload.clone_into(&mut entry.workload);
-        }
-        count(&mut entry.series);
-        if !found {
-            self.pods.entry(namespace.to_owned()).or_default().insert(name.to_owned(), new);
-        }
+        let mut entry = Entry::default();
+        change(&mut entry);
+        self.pods.entry(namespace.to_owned()).or_default().insert(name.to_owned(), entry);
     }
 }

@@ -13,61 +13,39 @@ fn readings() -> Readings {
     Readings { status: testing::status(), conntrack, wall: "2025-11-20T02:00:33Z".parse().unwrap() }
 }
 
-/// A pod, its uid and its workload.
-fn pod(name: &str, uid: &str, workload: &str) -> Arc<Pod> {
-    let workload = Some(workload.to_owned());
-    Arc::new(Pod {
-        namespace: "default".into(),
-        name: name.into(),
-        uid: uid.into(),
-        workload,
-        ..Pod::default()
-    })
+fn pod(namespace: &str, name: &str, workload: &str) -> Arc<Pod> {
+    let workload = Some(workload.to_owned()).filter(|workload| !workload.is_empty());
+    Arc::new(Pod { namespace: namespace.into(), name: name.into(), workload, ..Pod::default() })
 }
 
-/// The pod of the hand-made verdicts.
-fn client() -> Arc<Pod> {
-    pod("api-client", "0c5e", "Deployment/api-client")
+fn tally(pod: &Arc<Pod>, what: Counted) -> Tally {
+    Tally { pod: Arc::clone(pod), what }
 }
 
 fn dropped(count: u64) -> Counted {
     Counted::Dropped { reason: "NETFILTER_DROP".into(), direction: Direction::Egress, count }
 }
 
-/// What a scrape shows `second` seconds after the start.
-fn encode(metrics: &Metrics, second: u64) -> String {
-    metrics.status(&testing::status(), at(second));
-    metrics.encode(readings()).unwrap()
-}
-
-fn at(second: u64) -> Mono {
-    Mono(second * 1_000_000_000)
-}
-
-fn count(metrics: &Metrics, pod: &Arc<Pod>, what: Counted) {
-    metrics.tally(&Tally { pod: Arc::clone(pod), what });
-}
-
-fn gone(metrics: &Metrics, pod: &Pod, second: u64) {
-    metrics.pod_gone(&PodRef { namespace: pod.namespace.clone(), name: pod.name.clone() }, at(second));
+fn encode(metrics: &Metrics, now: Instant) -> String {
+    metrics.encode(readings(), now).unwrap()
 }
 
 /// Metrics with one series of every kind.
 fn full(pod_label: bool) -> Metrics {
     let metrics = Metrics::new(pod_label);
+    let pod = pod("default", "api-client", "Deployment/api-client");
+    metrics.pod_known("default", "api-client");
     metrics.verdict(&testing::policy_drop(), None);
     let latency = Some(std::time::Duration::from_micros(700));
-    for what in [
-        dropped(200_000),
-        Counted::Retransmit { syn: true },
-        Counted::Retransmit { syn: false },
-        Counted::ConnectFailure { outcome: "timeout" },
-        Counted::DnsResponse { outcome: "noerror", latency },
-        Counted::DnsResponse { outcome: "timeout", latency: None },
-        Counted::Drift { kind: "denied-but-passed" },
-    ] {
-        count(&metrics, &client(), what);
-    }
+    metrics.tally(&[
+        tally(&pod, dropped(200_000)),
+        tally(&pod, Counted::Retransmit { syn: true }),
+        tally(&pod, Counted::Retransmit { syn: false }),
+        tally(&pod, Counted::ConnectFailure { outcome: "timeout" }),
+        tally(&pod, Counted::DnsResponse { outcome: "noerror", latency }),
+        tally(&pod, Counted::DnsResponse { outcome: "timeout", latency: None }),
+        tally(&pod, Counted::Drift { kind: "denied-but-passed" }),
+    ]);
     metrics
 }
 
@@ -98,7 +76,7 @@ fn families(text: &str) -> Vec<String> {
 
 #[test]
 fn the_list_of_metrics_is_the_contract() {
-    let text = encode(&full(true), 0);
+    let text = encode(&full(true), Instant::now());
     assert_eq!(families(&text), include_str!("golden.txt").lines().map(str::to_owned).collect::<Vec<_>>());
     assert!(text.ends_with("# EOF\n"));
     for line in [
@@ -121,7 +99,7 @@ fn the_list_of_metrics_is_the_contract() {
 
 #[test]
 fn without_the_label_no_series_names_a_pod() {
-    let text = encode(&full(false), 0);
+    let text = encode(&full(false), Instant::now());
     assert!(!text.contains("pod=\""), "{text}");
     assert!(text.contains(
         "egress_verdicts_total{cause=\"policy-drop\",direction=\"egress\",namespace=\"default\",workload="
@@ -139,7 +117,7 @@ fn a_verdict_counts_when_made_and_when_its_cause_changes() {
     let mut better = later.clone();
     better.cause = Cause::PolicyDrop;
     metrics.verdict(&better, Some(&later));
-    let text = encode(&metrics, 0);
+    let text = encode(&metrics, Instant::now());
     let counts: Vec<_> = text.lines().filter(|line| line.starts_with("egress_verdicts_total")).collect();
     assert_eq!(counts.len(), 2);
     assert!(counts.iter().all(|line| line.ends_with(" 1")), "{counts:?}");
@@ -148,60 +126,60 @@ fn a_verdict_counts_when_made_and_when_its_cause_changes() {
 #[test]
 fn the_series_of_a_pod_end_a_minute_after_it() {
     let metrics = full(true);
-    let shown = |second| encode(&metrics, second).contains("pod=\"api-client\"");
-    gone(&metrics, &client(), 100);
-    assert!(shown(159));
-    // Late events of the dead pod neither keep it nor bring it back.
-    count(&metrics, &client(), dropped(1));
-    assert!(!shown(160));
-    count(&metrics, &client(), dropped(1));
-    assert!(!shown(161));
-    assert!(!shown(460));
+    let gone = Instant::now();
+    metrics.forget("default", "api-client", gone);
+    assert!(encode(&metrics, gone + Duration::from_secs(59)).contains("pod=\"api-client\""));
+    // Late events of the dead pod do not keep it, nor bring it back for good.
+    metrics.tally(&[tally(&pod("default", "api-client", ""), dropped(1))]);
+    assert!(!encode(&metrics, gone + Duration::from_secs(60)).contains("pod=\"api-client\""));
+    metrics.tally(&[tally(&pod("default", "api-client", ""), dropped(1))]);
+    assert!(encode(&metrics, gone + Duration::from_secs(61)).contains("pod=\"api-client\""));
+    assert!(!encode(&metrics, gone + Duration::from_secs(121)).contains("pod=\"api-client\""));
 }
 
 #[test]
-fn a_successor_of_the_same_name_has_series() {
+fn a_pod_that_comes_back_under_its_name_goes_on() {
     let metrics = full(true);
-    let line = |second| {
-        encode(&metrics, second).lines().find(|l| l.starts_with("egress_dropped")).map(str::to_owned)
-    };
-    gone(&metrics, &client(), 100);
-    count(&metrics, &pod("api-client", "next", "StatefulSet/api-client"), dropped(1));
-    assert!(line(200).unwrap().ends_with(" 200001"), "within the minute it goes on");
-    gone(&metrics, &pod("api-client", "next", ""), 200);
-    assert_eq!(line(300), None);
-    count(&metrics, &pod("api-client", "third", "StatefulSet/api-client"), dropped(7));
-    assert!(line(301).unwrap().ends_with(" 7"), "after it, it begins anew");
+    let gone = Instant::now();
+    metrics.forget("default", "api-client", gone);
+    metrics.pod_known("default", "api-client");
+    metrics.tally(&[tally(&pod("default", "api-client", ""), dropped(1))]);
+    assert!(encode(&metrics, gone + Duration::from_secs(600)).contains(" 200001"));
 }
 
 #[test]
 fn a_sum_over_a_workload_does_not_fall_when_one_of_its_pods_goes() {
     let metrics = Metrics::new(false);
-    let (a, b) = (pod("a", "1", "Deployment/d"), pod("b", "2", "Deployment/d"));
-    count(&metrics, &a, dropped(5));
-    count(&metrics, &b, dropped(5));
-    let sum = |second| {
-        let text = encode(&metrics, second);
+    let (a, b) = (pod("ns", "a", "Deployment/d"), pod("ns", "b", "Deployment/d"));
+    for pod in [&a, &b] {
+        metrics.pod_known("ns", &pod.name);
+        metrics.tally(&[tally(pod, dropped(5))]);
+    }
+    let start = Instant::now();
+    let sum = |at: u64| {
+        let text = encode(&metrics, start + Duration::from_secs(at));
         let line = text.lines().find(|line| line.starts_with("egress_dropped_packets_total"));
         line.map(|line| line.rsplit_once(' ').unwrap().1.to_owned())
     };
     assert_eq!(sum(0).as_deref(), Some("10"));
-    gone(&metrics, &a, 0);
+    metrics.forget("ns", "a", start);
     assert_eq!(sum(100).as_deref(), Some("10"));
-    gone(&metrics, &b, 100);
+    metrics.forget("ns", "b", start + Duration::from_secs(100));
     assert_eq!(sum(200), None);
 }
 
 #[test]
 fn churn_leaves_nothing_behind() {
     let metrics = Metrics::new(true);
-    for second in 0..10_000 {
-        let pod = pod(&format!("job-{second}"), &second.to_string(), "Job/x");
-        count(&metrics, &pod, dropped(1));
-        gone(&metrics, &pod, second);
-        metrics.status(&testing::status(), at(second));
+    let start = Instant::now();
+    for n in 0..10_000_u64 {
+        let pod = pod("ns", &format!("job-{n}"), "Job/x");
+        let now = start + Duration::from_secs(n);
+        metrics.pod_known("ns", &pod.name);
+        metrics.tally(&[tally(&pod, dropped(1))]);
+        metrics.forget("ns", &pod.name, now);
     }
-    let text = encode(&metrics, 10_000);
+    let text = encode(&metrics, start + Duration::from_secs(10_000));
     let series = text.lines().filter(|line| line.starts_with("egress_dropped_packets_total")).count();
     assert!(series <= 60, "{series}");
 }

@@ -23,8 +23,8 @@ pub(super) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
         DropSite::Filter(FilterKind::TcEgress) => format!("tc egress{}", device()),
         DropSite::Filter(FilterKind::Xdp) => format!("XDP{}", device()),
         DropSite::Filter(FilterKind::Cgroup) => "cgroup BPF program".to_owned(),
-        DropSite::Filter(FilterKind::Bridge) => format!("bridge{}", device()),
-        DropSite::Filter(FilterKind::Xfrm) => "IPsec policy".to_owned(),
+        DropSite::Bridge => format!("bridge{}", device()),
+        DropSite::Ipsec => "IPsec policy".to_owned(),
         DropSite::NoSocket => "no socket".to_owned(),
         DropSite::Route => "routing".to_owned(),
         DropSite::ReversePath => "reverse-path filter".to_owned(),
@@ -73,10 +73,10 @@ pub(super) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> J
 /// Who could have dropped it, if it was netfilter of the node.
 pub(super) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
     match drop.site {
-        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter)
+        DropSite::Filter(kind @ (FilterKind::Nftables | FilterKind::Netfilter))
             if stage(case, drop) == Stage::Node =>
         {
-            case.node.attribute(drop.hook, drop.packet.tuple.source.ip.is_ipv6())
+            case.node.attribute(kind, drop.hook, drop.packet.tuple.source.ip.is_ipv6())
         }
         _ => Attribution::Unknown,
     }

@@ -1,0 +1,345 @@
+//! The kernel side on this kernel, for real: namespaces, a veth, an nftables rule, packets.
+//!
+//! Needs root, the BPF object (`cargo xtask build-ebpf`), `ip` and `nft`; says so and passes where one is missing.
+
+#[path = "probe/site.rs"]
+mod site;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use egress_agent::probe::{Probe, ProbeOptions};
+use egress_agent::status::HookState;
+use egress_common::{
+    AggregateRecord, DropRecord, LossRecord, NETNS_NODE, NETNS_POD, NetnsEntry, PacketClass, PacketRecord,
+    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+};
+use egress_core::node::DeviceRole;
+
+use site::{Site, on_site};
+
+/// Slot of the only pod.
+const SLOT: u32 = 7;
+/// How long something may take that happens at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A probe that watches a site's pod. Call it on the site's own thread.
+fn watch(site: &Site, options: &ProbeOptions) -> Probe {
+    let mut probe = Probe::load(options).expect("loads");
+    probe.set_netns(site.node_netns(), NetnsEntry { kind: NETNS_NODE, pod_slot: 0 }).expect("node");
+    probe.set_netns(site.pod_netns(), NetnsEntry { kind: NETNS_POD, pod_slot: SLOT }).expect("pod");
+    for ip in [site::POD_IPV4.into(), site::POD_IPV6.into()] {
+        probe.set_pod_ip(ip, SLOT).expect("address");
+    }
+    let pod =
+        probe.attach_device(site.index(site::POD_DEVICE), site::POD_DEVICE, DeviceRole::Pod).expect("pod");
+    assert!(pod.watched_out && pod.watched_in && pod.problem.is_none(), "{pod:?}");
+    let uplink =
+        probe.attach_device(site.index(site::UPLINK), site::UPLINK, DeviceRole::Uplink).expect("uplink");
+    assert!(uplink.watched_out && uplink.watched_in, "{uplink:?}");
+    probe
+}
+
+/// The records of a probe, by kind.
+#[derive(Default)]
+struct Heard {
+    drops: Vec<DropRecord>,
+    packets: Vec<PacketRecord>,
+    retransmits: Vec<RetransmitRecord>,
+    states: Vec<SockStateRecord>,
+    resets: Vec<ResetRecord>,
+}
+
+impl Heard {
+    fn note(&mut self, bytes: &[u8]) {
+        let header: RecordHeader = read_record(&bytes[..size_of::<RecordHeader>()]).expect("a header");
+        match RecordKind::from_raw(header.kind).expect("a kind") {
+            RecordKind::Drop => self.drops.extend(read_record::<DropRecord>(bytes)),
+            RecordKind::Packet => self.packets.extend(read_record::<PacketRecord>(bytes)),
+            RecordKind::Retransmit => self.retransmits.extend(read_record::<RetransmitRecord>(bytes)),
+            RecordKind::SockState => self.states.extend(read_record::<SockStateRecord>(bytes)),
+            RecordKind::Reset => self.resets.extend(read_record::<ResetRecord>(bytes)),
+            _ => {}
+        }
+    }
+
+    /// Reads until the condition holds.
+    fn until(&mut self, probe: &mut Probe, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            probe.read(&mut |bytes| self.note(bytes));
+            if holds(self) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not seen: {what}");
+            probe.wait(Duration::from_millis(50), None);
+        }
+    }
+
+    fn packet(&self, tap: TapPoint, class: PacketClass) -> Option<&PacketRecord> {
+        self.packets.iter().find(|packet| packet.tap == tap as u8 && packet.class == class as u8)
+    }
+}
+
+#[test]
+fn every_hook_attaches() {
+    let Some(site) = Site::build("hooks") else { return };
+    on_site(site, |site| {
+        let probe = watch(site, &ProbeOptions::default());
+        for hook in probe.hooks() {
+            assert_eq!(hook.state, HookState::Attached, "{hook:?}");
+        }
+    });
+}
+
+#[test]
+fn a_dropped_syn_tells_its_story() {
+    let Some(site) = Site::build("syn") else { return };
+    on_site(site, |site| {
+        site.nft("add rule inet t forward ip daddr 192.0.2.9 counter drop");
+        site.nft("add rule inet t forward ip6 daddr 2001:db8:2::9 counter drop");
+        let mut probe = watch(site, &ProbeOptions::default());
+        for (to, source) in
+            [("192.0.2.9:443", IpAddr::from(site::POD_IPV4)), ("[2001:db8:2::9]:443", site::POD_IPV6.into())]
+        {
+            let mut heard = Heard::default();
+            site.connect(to, Duration::from_millis(1500));
+            heard.until(&mut probe, "the drop", |heard| !heard.drops.is_empty());
+            let drop = heard.drops[0];
+            assert_eq!(drop.header.netns, site.node_netns());
+            assert_eq!(drop.header.pod_slot, SLOT);
+            assert_ne!(drop.header.flags & flags::HAS_DST, 0, "a forwarded packet has a route");
+            assert_eq!(drop.header.flags & flags::HAS_SOCKET, 0, "and no socket here");
+            assert_eq!(drop.dst_ifindex, site.index(site::UPLINK));
+            assert_eq!(drop.iif, site.index(site::POD_DEVICE));
+            let data = &drop.data[..usize::from(drop.data_len)];
+            let found = if source.is_ipv4() { &data[12..16] } else { &data[8..24] };
+            let octets = match source {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            assert_eq!(found, octets);
+            probe.resolve(egress_common::record_bytes(&drop));
+            let names = probe.names();
+            assert_eq!(names.reason(drop.reason).map(|name| &**name), Some("NETFILTER_DROP"));
+            let function = names.function(drop.location).expect("the location is a function");
+            assert!(["nft_do_chain", "nf_hook_slow"].contains(&&**function), "{function}");
+            assert!(names.function(drop.dst_output).is_some() && names.function(drop.dst_input).is_some());
+
+            heard.until(&mut probe, "the SYN at the pod's device", |heard| {
+                heard.packet(TapPoint::PodOut, PacketClass::TcpControl).is_some()
+            });
+            assert!(heard.packet(TapPoint::UplinkOut, PacketClass::TcpControl).is_none(), "it did not leave");
+            // The first retransmit follows after a second.
+            heard.until(&mut probe, "the retransmit", |heard| !heard.retransmits.is_empty());
+            let again = heard.retransmits[0];
+            assert_eq!((again.header.netns, again.header.pod_slot), (site.pod_netns(), SLOT));
+            assert_eq!((again.remote_port, again.state), (443, 2));
+            heard.until(&mut probe, "the beginning and the end of the attempt", |heard| {
+                heard.states.len() >= 2
+            });
+            let began = heard.states[0];
+            assert_eq!((began.old_state, began.new_state), (7, 2));
+            assert_eq!(began.pid, std::process::id());
+            assert_ne!(began.comm[0], 0);
+            assert_eq!(began.socket, again.socket);
+        }
+    });
+}
+
+#[test]
+fn a_refused_connection_tells_who_refused() {
+    let Some(site) = Site::build("rst") else { return };
+    on_site(site, |site| {
+        let mut probe = watch(site, &ProbeOptions::default());
+        let mut heard = Heard::default();
+        // A closed port of the node itself: its stack answers with a reset.
+        site.connect("10.99.0.1:9", Duration::from_millis(500));
+        heard.until(&mut probe, "both ends of the reset", |heard| heard.resets.len() >= 2);
+        let sent =
+            heard.resets.iter().find(|reset| reset.header.flags & flags::RESET_SENT != 0).expect("sent");
+        assert_eq!(sent.header.netns, site.node_netns());
+        let received =
+            heard.resets.iter().find(|reset| reset.header.flags & flags::RESET_SENT == 0).expect("received");
+        assert_eq!((received.header.netns, received.remote_port), (site.pod_netns(), 9));
+        heard.until(&mut probe, "the reset at the pod's device", |heard| {
+            heard.packets.iter().any(|packet| packet.tap == TapPoint::PodIn as u8 && packet.data[33] & 4 != 0)
+        });
+        // ECONNREFUSED is on the socket when it closes.
+        heard.until(&mut probe, "the closed socket", |heard| {
+            heard.states.iter().any(|state| state.sk_err == 111)
+        });
+    });
+}
+
+#[test]
+fn in_a_flood_every_drop_is_accounted_for() {
+    let Some(site) = Site::build("flood") else { return };
+    on_site(site, |site| {
+        site.nft("add rule inet t forward ip daddr 192.0.2.9 counter drop");
+        let mut probe = watch(site, &ProbeOptions::default());
+        let sent: u64 = 200_000;
+        let flood = site.flood("192.0.2.9".parse().expect("an address"), sent);
+        let mut account = Account::default();
+        while !flood.is_finished() {
+            account.read(&mut probe);
+            probe.wait(Duration::from_millis(10), None);
+        }
+        flood.join().expect("the flood");
+        let dropped = site.nft_counter("192.0.2.9");
+        assert!(dropped >= sent, "the rule saw {dropped} of {sent}");
+        let deadline = Instant::now() + PATIENCE;
+        while account.sum() < dropped && Instant::now() < deadline {
+            account.read(&mut probe);
+        }
+        println!("{dropped} dropped: {account:?}");
+        assert_eq!(account.sum(), dropped, "{account:?}");
+        assert!(account.reported < dropped / 10, "a flood of drops is no flood of records: {account:?}");
+        assert_eq!(account.strangers, 0);
+    });
+}
+
+/// Where the drops went.
+#[derive(Debug, Default)]
+struct Account {
+    reported: u64,
+    aggregated: u64,
+    lost: u64,
+    overflow: u64,
+    /// Records of other pods.
+    strangers: u64,
+}
+
+impl Account {
+    fn sum(&self) -> u64 {
+        self.reported + self.aggregated + self.lost + self.overflow
+    }
+
+    fn read(&mut self, probe: &mut Probe) {
+        probe.read(&mut |bytes| self.note(bytes));
+        probe.poll_aggregates(0, &mut |bytes| self.note(bytes));
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        if let Some(record) = read_record::<DropRecord>(bytes) {
+            if record.data[9] == 6 && record.data[16..20] == [192, 0, 2, 9] {
+                self.reported += 1;
+            }
+            self.strangers += u64::from(record.header.pod_slot != SLOT);
+        } else if let Some(record) = read_record::<AggregateRecord>(bytes) {
+            if record.key.destination[12..] == [192, 0, 2, 9] {
+                self.aggregated += record.count;
+            }
+        } else if let Some(record) = read_record::<LossRecord>(bytes)
+            && record.of_kind == RecordKind::Drop as u16
+        {
+            match record.stage {
+                1 => self.lost += record.count,
+                3 => self.overflow += record.count,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_map_is_accounted_for_too() {
+    let Some(site) = Site::build("keys") else { return };
+    on_site(site, |site| {
+        site.nft("add rule inet t forward ip daddr 192.0.2.9 counter drop");
+        let mut probe = watch(site, &ProbeOptions::default());
+        // 60,000 destination ports are as many keys, and nobody reads meanwhile: the map holds 8,192.
+        site.flood_ports("192.0.2.9".parse().expect("an address"), 60_000).join().expect("the flood");
+        let dropped = site.nft_counter("192.0.2.9");
+        let mut account = Account::default();
+        let deadline = Instant::now() + PATIENCE;
+        while account.sum() < dropped && Instant::now() < deadline {
+            account.read(&mut probe);
+        }
+        println!("{dropped} dropped: {account:?}");
+        assert_eq!(account.sum(), dropped, "{account:?}");
+        assert!(account.overflow > 0, "{account:?}");
+        // The full generation was replaced: what comes now is counted under its key again.
+        let before = account.overflow;
+        site.flood_ports("192.0.2.9".parse().expect("an address"), 4_000).join().expect("the flood");
+        let dropped = site.nft_counter("192.0.2.9");
+        let deadline = Instant::now() + PATIENCE;
+        while account.sum() < dropped && Instant::now() < deadline {
+            account.read(&mut probe);
+        }
+        assert_eq!((account.sum(), account.overflow), (dropped, before), "{account:?}");
+    });
+}
+
+#[test]
+fn clsact_filters_are_removed_by_name_and_leave_the_others() {
+    let Some(site) = Site::build("clsact") else { return };
+    on_site(site, |site| {
+        site.run("tc qdisc add dev pod0 clsact");
+        site.run("tc filter add dev pod0 ingress prio 9 protocol all u32 match u32 0 0 classid 1:1");
+        let options = ProbeOptions { force_clsact: true, ..ProbeOptions::default() };
+        let mut probe = watch(site, &options);
+        assert!(probe.needs_heartbeat());
+        probe.heartbeat();
+        let mut heard = Heard::default();
+        site.connect("10.99.0.1:9", Duration::from_millis(500));
+        heard.until(&mut probe, "the SYN at the pod's device", |heard| {
+            heard.packet(TapPoint::PodOut, PacketClass::TcpControl).is_some()
+        });
+        // What a killed agent would leave.
+        std::mem::forget(probe);
+        let filters = || site.output("tc filter show dev pod0 ingress");
+        assert!(filters().contains("egress_pod_out"));
+        assert!(egress_agent::probe::cleanup().expect("cleans up") >= 4);
+        assert!(!filters().contains("egress_"), "{}", filters());
+        assert!(filters().contains("u32"), "{}", filters());
+        assert!(site.output("tc qdisc show dev pod0").contains("clsact"));
+    });
+}
+
+/// What the verifier goes through must not creep up: older kernels have lower limits, and loading takes time.
+#[test]
+fn programs_stay_below_their_ceilings() {
+    let Some(site) = Site::build("verifier") else { return };
+    on_site(site, |_| {
+        let probe = Probe::load(&ProbeOptions::default()).expect("loads");
+        let counts: BTreeMap<String, u32> = probe.verified_instructions().into_iter().collect();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/verifier.txt");
+        if std::env::var_os("EGRESS_REFRESH").is_some() {
+            std::fs::write(&path, golden(&counts)).expect("writes the golden file");
+        }
+        let text = std::fs::read_to_string(&path).expect("the golden file");
+        let ceilings: BTreeMap<&str, u32> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let (name, ceiling) = line.split_once(' ')?;
+                Some((name, ceiling.trim().parse().ok()?))
+            })
+            .collect();
+        for (program, count) in &counts {
+            println!("{program} {count}");
+            let ceiling =
+                ceilings.get(&**program).unwrap_or_else(|| panic!("{program} has no ceiling: {REFRESH}"));
+            assert!(
+                count <= ceiling,
+                "{program}: {count} instructions verified, the ceiling is {ceiling}: {REFRESH}"
+            );
+        }
+    });
+}
+
+const REFRESH: &str = "make it smaller, or run `cargo xtask verifier --refresh` and say why in the commit";
+
+/// The ceilings, a quarter above what was found: compilers differ a little, kernels more.
+fn golden(counts: &BTreeMap<String, u32>) -> String {
+    let mut text =
+        "# Instructions the verifier may go through, by program. Refresh: cargo xtask verifier --refresh\n"
+            .to_owned();
+    for (program, count) in counts {
+        text.push_str(&format!("{program} {}\n", (count + count / 4).next_multiple_of(100)));
+    }
+    text
+}
