@@ -3,10 +3,7 @@
 
 use std::path::Path;
 
-use egress_core::protocol::Protocol;
-
 use super::*;
-use crate::answers::ExplainRequest;
 use crate::testing;
 
 fn view(width: usize) -> View {
@@ -75,21 +72,6 @@ fn golden_status_and_what_was_watched() {
         watched(&well, view(0).now, 80),
         "# watching on worker-1 since 2025-11-20 01:00:00Z (1h): 1 hook, no event lost\n"
     );
-}
-
-#[test]
-fn golden_explanation() {
-    let request = ExplainRequest {
-        from: "api-client".into(),
-        to: "shop".into(),
-        port: 80,
-        protocol: Protocol::Tcp,
-        dns: vec![],
-    };
-    let mut made = testing::explanation();
-    golden("explain-service", &explanation(&request, &made, &view(80)), 80);
-    made.backends = None;
-    golden("explain-pod", &explanation(&request, &made, &view(80)), 80);
 }
 
 #[test]
