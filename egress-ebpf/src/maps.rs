@@ -1,9 +1,11 @@
 //! Maps and frozen globals. User space sizes the maps whose size depends on the machine.
 
-use core::ptr::read_volatile;
+use core::ptr::{NonNull, from_ref, read_volatile};
 
 use aya_ebpf::{
+    bindings::bpf_map_type::BPF_MAP_TYPE_HASH,
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    helpers::generated::{bpf_map_lookup_elem, bpf_map_update_elem},
     macros::btf_map,
 };
 use egress_common::{
@@ -16,7 +18,7 @@ pub static RINGS: ArrayOfMaps<RingBuf<u64, 4096>, 1> = ArrayOfMaps::new();
 
 /// The generation of drop counters in use. User space puts in a fresh one and drains the old.
 #[btf_map]
-pub static AGGREGATES: ArrayOfMaps<HashMap<AggregateKey, AggregateValue, 8192>, 1> = ArrayOfMaps::new();
+pub static AGGREGATES: ArrayOfMaps<Generation, 1> = ArrayOfMaps::new();
 
 /// Network namespaces that matter, by inode number.
 #[btf_map]
@@ -69,6 +71,35 @@ pub static CONFIG: Config = Config {
 /// Class of each drop reason. Set by the loader, then frozen.
 #[unsafe(no_mangle)]
 pub static REASONS: [u8; REASON_CLASSES] = [0; REASON_CLASSES];
+
+/// A hash map of drop counters. Declared by sizes and not by types: up to 6.2 the kernel takes only a map that was
+/// made with BTF types in the place of a template that was (it compares `timer_off`).
+#[repr(C)]
+pub struct Generation {
+    r#type: *const [i32; BPF_MAP_TYPE_HASH as usize],
+    key_size: *const [i32; size_of::<AggregateKey>()],
+    value_size: *const [i32; size_of::<AggregateValue>()],
+    max_entries: *const [i32; 8192],
+    map_flags: *const [i32; 0],
+}
+
+impl Generation {
+    /// The counters of a key.
+    #[inline(always)]
+    pub fn get(&self, key: &AggregateKey) -> Option<*mut AggregateValue> {
+        // SAFETY: the reference is a map of this key.
+        let value = unsafe { bpf_map_lookup_elem(from_ref(self).cast_mut().cast(), from_ref(key).cast()) };
+        NonNull::new(value.cast()).map(NonNull::as_ptr)
+    }
+
+    /// Adds a key; an error of `errno(3)` if it is there, or if there is no room.
+    #[inline(always)]
+    pub fn insert(&self, key: &AggregateKey, value: &AggregateValue, flags: u64) -> i64 {
+        let map = from_ref(self).cast_mut().cast();
+        // SAFETY: the reference is a map of this key and value.
+        unsafe { bpf_map_update_elem(map, from_ref(key).cast(), from_ref(value).cast(), flags) }
+    }
+}
 
 /// Reads a field of the configuration: a constant to the verifier.
 macro_rules! config {

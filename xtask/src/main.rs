@@ -5,6 +5,8 @@ mod demo;
 mod setup;
 mod test;
 mod toolchain;
+mod verifier;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,8 @@ enum Task {
     Demo,
     /// All tests.
     Test(test::Args),
+    /// How many instructions the verifier goes through, against the ceilings (root).
+    Verifier(verifier::Args),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf => build_ebpf::run().map(|_| ()),
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Verifier(args) => verifier::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

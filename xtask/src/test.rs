@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::setup;
+use crate::{setup, vm};
 
 /// Which tests.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,8 @@ enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The kernel tests on other kernels, under QEMU.
+    Vm(vm::Args),
 }
 
 /// Runs them.
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.part {
         Some(Part::Unit) => unit()?,
         Some(Part::Lab { args }) => lab(args)?,
+        Some(Part::Vm(args)) => vm::run(args).map(|_| ())?,
         None => {
             unit()?;
             lab(&[])?;

@@ -45,8 +45,20 @@ struct Tracepoint {
     event: &'static str,
     /// Event classes whose `__bpf_trace_…` function may carry the parameters' names.
     classes: &'static [&'static str],
-    /// Parameters and the program for them, the longest first.
-    layouts: &'static [(&'static [&'static str], &'static str)],
+    /// The longest first.
+    layouts: &'static [Layout],
+}
+
+/// Parameters of a tracepoint, and the program for them.
+struct Layout {
+    parameters: &'static [&'static str],
+    program: &'static str,
+    /// What a kernel with these parameters does not say.
+    loss: Option<&'static str>,
+}
+
+const fn layout(parameters: &'static [&'static str], program: &'static str) -> Layout {
+    Layout { parameters, program, loss: None }
 }
 
 const TRACEPOINTS: &[Tracepoint] = &[
@@ -56,9 +68,13 @@ const TRACEPOINTS: &[Tracepoint] = &[
         event: "kfree_skb",
         classes: &["kfree_skb"],
         layouts: &[
-            (&["skb", "location", "reason", "rx_sk"], "kfree_skb_rx_sk"),
-            (&["skb", "location", "reason"], "kfree_skb_reason"),
-            (&["skb", "location"], "kfree_skb_plain"),
+            layout(&["skb", "location", "reason", "rx_sk"], "kfree_skb_rx_sk"),
+            layout(&["skb", "location", "reason"], "kfree_skb_reason"),
+            Layout {
+                parameters: &["skb", "location"],
+                program: "kfree_skb_plain",
+                loss: Some("drop reasons (the kernel gives none before 5.17)"),
+            },
         ],
     },
     Tracepoint {
@@ -66,28 +82,37 @@ const TRACEPOINTS: &[Tracepoint] = &[
         shown: "tcp:tcp_retransmit_skb",
         event: "tcp_retransmit_skb",
         classes: &["tcp_retransmit_skb", "tcp_event_sk_skb"],
-        layouts: &[(&["sk", "skb"], "tcp_retransmit_skb")],
+        layouts: &[layout(&["sk", "skb"], "tcp_retransmit_skb")],
     },
     Tracepoint {
         hook: Hook::SockState,
         shown: "sock:inet_sock_set_state",
         event: "inet_sock_set_state",
         classes: &["inet_sock_set_state"],
-        layouts: &[(&["sk", "oldstate", "newstate"], "inet_sock_set_state")],
+        layouts: &[layout(&["sk", "oldstate", "newstate"], "inet_sock_set_state")],
     },
     Tracepoint {
         hook: Hook::SendReset,
         shown: "tcp:tcp_send_reset",
         event: "tcp_send_reset",
         classes: &["tcp_send_reset", "tcp_event_sk_skb"],
-        layouts: &[(&["sk", "skb"], "tcp_send_reset")],
+        layouts: &[
+            layout(&["sk", "skb", "reason"], "tcp_send_reset"),
+            Layout {
+                parameters: &["sk", "skb"],
+                program: "tcp_send_reset",
+                loss: Some(
+                    "resets that no socket sends, such as of closed ports (the kernel is silent before 6.10)",
+                ),
+            },
+        ],
     },
     Tracepoint {
         hook: Hook::ReceiveReset,
         shown: "tcp:tcp_receive_reset",
         event: "tcp_receive_reset",
         classes: &["tcp_receive_reset", "tcp_event_sk"],
-        layouts: &[(&["sk"], "tcp_receive_reset")],
+        layouts: &[layout(&["sk"], "tcp_receive_reset")],
     },
 ];
 
@@ -218,7 +243,8 @@ fn attach(
         .iter()
         .find_map(|class| kernel.parameters(&format!("__bpf_trace_{class}")))
         .filter(|parameters| parameters.len() == arity + 1);
-    let name = choose(tracepoint.layouts, parameters.as_deref(), arity)?;
+    let layout = choose(tracepoint.layouts, parameters.as_deref(), arity)?;
+    let name = layout.program;
     let Some(Program::BtfTracePoint(program)) = ebpf.program_mut(name) else {
         return Err(format!("the eBPF object has no program {name}"));
     };
@@ -227,9 +253,7 @@ fn attach(
         .map_err(|error| refusal("the kernel refused the program", &error))?;
     program.attach().map_err(|error| refusal("cannot attach", &error))?;
     let mut losses = resolved.losses(tracepoint.hook);
-    if name == "kfree_skb_plain" {
-        losses.push("drop reasons (the kernel gives none before 5.17)");
-    }
+    losses.extend(layout.loss);
     Ok(losses)
 }
 
@@ -241,23 +265,22 @@ fn refusal(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// The program whose parameters are the first ones of the tracepoint; by number where the names are unknown.
-fn choose(
-    layouts: &[(&[&str], &'static str)],
+/// The layout whose parameters are the first ones of the tracepoint; by number where the names are unknown.
+fn choose<'a>(
+    layouts: &'a [Layout],
     parameters: Option<&[String]>,
     arity: usize,
-) -> Result<&'static str, String> {
+) -> Result<&'a Layout, String> {
     let Some(parameters) = parameters else {
-        let fitting = layouts.iter().find(|(names, _)| names.len() <= arity);
-        return fitting.map(|(_, program)| *program).ok_or_else(|| format!("it has {arity} arguments only"));
+        let fitting = layouts.iter().find(|layout| layout.parameters.len() <= arity);
+        return fitting.ok_or_else(|| format!("it has {arity} arguments only"));
     };
     // The first is the probe's own data; the verifier's marks are part of a name.
     let names: Vec<&str> =
         parameters.iter().skip(1).map(|name| name.strip_suffix("__nullable").unwrap_or(name)).collect();
     layouts
         .iter()
-        .find(|(layout, _)| names.starts_with(layout))
-        .map(|(_, program)| *program)
+        .find(|layout| names.starts_with(layout.parameters))
         .ok_or_else(|| format!("its arguments are ({}), which no program here reads", names.join(", ")))
 }
 
@@ -306,20 +329,22 @@ mod tests {
             (&["__data", "skb", "location", "reason", "rx_sk__nullable", "more"], "kfree_skb_rx_sk"),
         ] {
             let parameters = names(parameters);
-            assert_eq!(choose(layouts, Some(&parameters), parameters.len() - 1), Ok(program));
+            let layout = choose(layouts, Some(&parameters), parameters.len() - 1);
+            assert_eq!(layout.map(|layout| layout.program), Ok(program));
         }
     }
 
     #[test]
     fn unknown_parameters_are_refused_by_name() {
         let parameters = names(&["__data", "skb", "reason", "location"]);
-        let error = choose(TRACEPOINTS[0].layouts, Some(&parameters), 3).unwrap_err();
+        let error = choose(TRACEPOINTS[0].layouts, Some(&parameters), 3).err().unwrap();
         assert_eq!(error, "its arguments are (skb, reason, location), which no program here reads");
     }
 
     #[test]
     fn without_names_the_number_decides() {
-        assert_eq!(choose(TRACEPOINTS[0].layouts, None, 3), Ok("kfree_skb_reason"));
+        let layout = choose(TRACEPOINTS[0].layouts, None, 3);
+        assert_eq!(layout.map(|layout| layout.program), Ok("kfree_skb_reason"));
         assert!(choose(TRACEPOINTS[0].layouts, None, 1).is_err());
     }
 }

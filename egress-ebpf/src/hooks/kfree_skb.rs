@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// `EEXIST` of `errno(3)`.
-const EEXIST: i32 = -17;
+const EEXIST: i64 = -17;
 
 /// Where a packet was when it was dropped.
 struct Place {
@@ -133,18 +133,24 @@ fn is_reported(key: &AggregateKey) -> bool {
     // SAFETY: no arguments.
     let now = unsafe { bpf_jiffies64() };
     let state = SLOTS.get_ptr_mut(key.pod_slot);
-    if let Some(value) = AGGREGATES.get_value_ptr_mut(0, key) {
+    let Some(generation) = AGGREGATES.get(0) else {
+        // Not before user space is ready.
+        overflow(state);
+        return false;
+    };
+    if let Some(value) = generation.get(key) {
         return known(value, state, now);
     }
     let granted = take(state, now);
     let first = AggregateValue { aggregated: u64::from(!granted), reported_at: now };
-    let inserted = AGGREGATES.get(0).map(|map| map.insert(key, first, u64::from(BPF_NOEXIST)));
+    let inserted = generation.insert(key, &first, u64::from(BPF_NOEXIST));
     if granted {
         return true;
     }
     match inserted {
-        Some(Ok(())) => count(Stat::DropAggregated),
-        Some(Err(EEXIST)) => match AGGREGATES.get_value_ptr_mut(0, key) {
+        0 => count(Stat::DropAggregated),
+        // Another CPU was faster.
+        EEXIST => match generation.get(key) {
             Some(value) => aggregate(value),
             None => overflow(state),
         },
