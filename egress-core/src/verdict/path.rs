@@ -64,15 +64,15 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
 }
 
 fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
-    match (&case.event.outcome, cause) {
-        // A DNS server that answers with an error is not silent.
-        (Outcome::Dns(failure), Cause::DnsFailure) if failure.outcome != DnsOutcome::Timeout => {
+    match cause {
+        // An error is an answer: only a question that got none met silence.
+        Cause::DnsFailure => match &case.event.outcome {
+            Outcome::Dns(failure) if failure.outcome != DnsOutcome::Timeout => HopOutcome::Refused,
+            _ => HopOutcome::Silent,
+        },
+        Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }
-        (
-            _,
-            Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure,
-        ) => HopOutcome::Refused,
         _ => HopOutcome::Silent,
     }
 }
