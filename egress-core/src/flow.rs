@@ -14,6 +14,7 @@ use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
 use crate::time::Mono;
 
 pub use dns::Response;
+pub(crate) use dns::without_search_path;
 pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
 
 /// Correlates observations. Bounded; what it had to forget is counted.

@@ -292,7 +292,7 @@ impl Dns {
 }
 
 /// `api.stripe.com.default.svc.cluster.local` is `api.stripe.com` expanded.
-fn without_search_path(name: &str) -> &str {
+pub(crate) fn without_search_path(name: &str) -> &str {
     let Some(inner) = name.strip_suffix(".cluster.local") else { return name };
     let base = match inner.strip_suffix(".svc") {
         // `NAME.NAMESPACE.svc`: without the namespace, if something is left.

@@ -31,7 +31,11 @@ fn message(id: u16, name: &str, kind: RecordType, answer: Option<(ResponseCode, 
 
 impl World {
     fn ask(&mut self, at: u64, id: u16, name: &str) {
-        self.record(seen_dns(at, PodOut, &udp(CLIENT, SERVER, &message(id, name, RecordType::A, None))));
+        self.ask_for(at, id, name, RecordType::A);
+    }
+
+    fn ask_for(&mut self, at: u64, id: u16, name: &str, kind: RecordType) {
+        self.record(seen_dns(at, PodOut, &udp(CLIENT, SERVER, &message(id, name, kind, None))));
     }
 
     fn answer(&mut self, at: u64, id: u16, name: &str, code: ResponseCode, filled: bool) {
@@ -147,4 +151,25 @@ fn a_forwarder_that_asks_on_with_the_same_identifier_does_not_hide_its_client() 
     let verdict = world.only();
     assert_eq!(verdict.pod.name, "api-client");
     assert_eq!(verdict.path.last().unwrap().outcome, crate::verdict::HopOutcome::Refused);
+}
+
+#[test]
+fn a_name_without_ipv6_addresses_is_no_failure_when_only_those_are_asked_for() {
+    let mut world = World::new(two_pods());
+    world.ask_for(1, 1, "v4only.example", RecordType::AAAA);
+    let answer = message(1, "v4only.example", RecordType::AAAA, Some((ResponseCode::NoError, false)));
+    world.record(seen_dns(2, PodIn, &udp(SERVER, CLIENT, &answer)));
+    world.until(5000);
+    world.silent();
+}
+
+#[test]
+fn a_name_that_resolves_a_minute_later_is_cleared() {
+    let mut world = World::new(two_pods());
+    world.ask(1, 1, "new.example");
+    world.answer(2, 1, "new.example", NX, false);
+    world.until(60_000);
+    world.ask(60_000, 2, "new.example");
+    world.answer(60_001, 2, "new.example", ResponseCode::NoError, true);
+    assert_eq!(world.only().state, State::Cleared);
 }
