@@ -49,7 +49,7 @@ impl Trial {
             Some(expect) => self.judge_fault(agent, follower, run.began, expect),
             None => self.judge_health(agent, follower, scenario.quiet),
         };
-        judged.with_context(|| format!("agent: {}", agent.errors()))?;
+        judged.with_context(|| format!("the agent {}: {}", run_state(agent.id()), agent.errors()))?;
         recording.map_or(Ok(()), Recording::finish)?;
         let Run { agent, .. } = run;
         agent.map_or(Ok(()), Agent::terminate)
@@ -139,6 +139,15 @@ impl Trial {
             bail!("the follower ended: {}", follower.errors());
         }
         Ok(())
+    }
+}
+
+/// Whether the process is there, in words.
+fn run_state(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    match status.rsplit(')').next().map(str::trim_start).and_then(|rest| rest.chars().next()) {
+        Some('Z') | None => "has ended".to_owned(),
+        Some(_) => "runs".to_owned(),
     }
 }
 
