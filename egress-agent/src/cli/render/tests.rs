@@ -138,3 +138,15 @@ fn a_long_command_is_broken_where_a_shell_goes_on() {
         ]
     );
 }
+
+#[test]
+fn a_dns_question_that_was_dropped_names_what_was_asked() {
+    let mut made = testing::dns_failure();
+    made.peer.name = None;
+    let server = "DNS kube-system/kube-dns (10.96.0.10):53/UDP";
+    assert_eq!(flow(&made), format!("default/api-client → {server}"));
+    made.detail.insert("names".into(), serde_json::json!(["api.stripe.com."]));
+    assert_eq!(flow(&made), format!("default/api-client → api.stripe.com asked of {server}"));
+    made.detail.insert("names".into(), serde_json::json!(["a.example", "b.example", "c.example"]));
+    assert_eq!(flow(&made), format!("default/api-client → a.example (and 2 more) asked of {server}"));
+}
