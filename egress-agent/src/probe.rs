@@ -6,6 +6,7 @@
 mod aggregates;
 mod attach;
 mod btf;
+mod bypass;
 mod doctor;
 mod error;
 mod load;
@@ -21,7 +22,7 @@ mod sys;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{ArrayOfMaps, HashMap, MapData};
 use aya::programs::Program;
@@ -80,6 +81,7 @@ pub struct Probe {
     names: KernelNames,
     symbols: Symbols,
     heartbeat: OwnedFd,
+    last_beat: Instant,
     options: ProbeOptions,
     has_conntrack: bool,
     offsets: Offsets,
@@ -107,7 +109,7 @@ impl Probe {
             .map_err(|error| map_error("POD_IPS", &error))?;
         let taps = attach::Taps::load(&mut ebpf, config.heartbeat_jiffies == 0);
         hooks.push(kallsyms_status(&mut names));
-        Ok(Self {
+        let mut probe = Self {
             taps,
             hooks,
             rings,
@@ -120,10 +122,14 @@ impl Probe {
             names,
             symbols: Symbols::default(),
             heartbeat,
+            last_beat: Instant::now(),
             options: options.clone(),
             has_conntrack,
             offsets,
-        })
+        };
+        // Loading may have taken long.
+        probe.heartbeat();
+        Ok(probe)
     }
 
     /// State of every hook.
@@ -226,11 +232,18 @@ impl Probe {
 
     /// Says that we are alive; needed every second where [`Probe::needs_heartbeat`].
     pub fn heartbeat(&mut self) {
-        if self.needs_heartbeat()
-            && let Err(error) = sys::run_once(self.heartbeat.as_fd())
-        {
-            tracing::warn!(%error, "cannot renew the heartbeat of the TC filters: they stand aside in 3 s");
+        if !self.needs_heartbeat() {
+            return;
         }
+        if let Err(error) = sys::run_once(self.heartbeat.as_fd()) {
+            tracing::warn!(%error, "cannot renew the heartbeat of the TC filters: they stand aside in 3 s");
+            return;
+        }
+        let now = Instant::now();
+        if now.duration_since(self.last_beat) >= load::HEARTBEAT {
+            self.aggregates.note_pause();
+        }
+        self.last_beat = now;
     }
 
     /// Whether the TC programs would outlive us.

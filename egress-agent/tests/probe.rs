@@ -69,6 +69,7 @@ impl Heard {
     fn until(&mut self, probe: &mut Probe, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            probe.heartbeat();
             probe.read(&mut |bytes| self.note(bytes));
             if holds(self) {
                 return;
@@ -163,10 +164,20 @@ fn a_refused_connection_tells_who_refused() {
         let mut heard = Heard::default();
         // A closed port of the node itself: its stack answers with a reset.
         site.connect("10.99.0.1:9", Duration::from_millis(500));
-        heard.until(&mut probe, "both ends of the reset", |heard| heard.resets.len() >= 2);
-        let sent =
-            heard.resets.iter().find(|reset| reset.header.flags & flags::RESET_SENT != 0).expect("sent");
-        assert_eq!(sent.header.netns, site.node_netns());
+        let received =
+            |heard: &Heard| heard.resets.iter().any(|reset| reset.header.flags & flags::RESET_SENT == 0);
+        heard.until(&mut probe, "the reset received", received);
+        // Before 6.10 the kernel keeps silent where it had no socket, and the probe says so.
+        let hooks = probe.hooks();
+        let hook = hooks.iter().find(|hook| hook.hook == "tcp:tcp_send_reset").expect("a line");
+        if hook.state == HookState::Attached {
+            let sent = |reset: &&ResetRecord| reset.header.flags & flags::RESET_SENT != 0;
+            heard.until(&mut probe, "the reset sent", |heard| heard.resets.iter().any(|reset| sent(&reset)));
+            let sent = heard.resets.iter().find(sent).expect("just seen");
+            assert_eq!(sent.header.netns, site.node_netns());
+        } else {
+            println!("not looked for on this kernel: {}", hook.note);
+        }
         let received =
             heard.resets.iter().find(|reset| reset.header.flags & flags::RESET_SENT == 0).expect("received");
         assert_eq!((received.header.netns, received.remote_port), (site.pod_netns(), 9));

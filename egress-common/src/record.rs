@@ -334,8 +334,8 @@ pub struct LossRecord {
     /// The [`RecordKind`] that was lost; 0 if mixed.
     pub of_kind: u16,
     /// 1: no room in the ring; 2: user-space queue full; 3: drops counted only per pod (aggregation map full);
-    /// 4: TC records withheld by the budget of the slot; 5: the program could not run, it was interrupted by
-    /// itself (what it would have said is unknown).
+    /// 4: TC records withheld by the budget of the slot; 5: the programs could not run (interrupted by
+    /// themselves, or standing aside for want of a heartbeat): what they would have said is unknown.
     pub stage: u16,
     /// Explicit padding, zero.
     pub pad: u32,

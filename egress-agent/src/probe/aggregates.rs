@@ -32,7 +32,7 @@ mod stage {
     pub(super) const RING: u16 = 1;
     pub(super) const AGGREGATION_MAP: u16 = 3;
     pub(super) const BUDGET: u16 = 4;
-    pub(super) const RECURSION: u16 = 5;
+    pub(super) const NOT_RUN: u16 = 5;
 }
 
 /// Reads the counters of drops and losses.
@@ -47,7 +47,11 @@ pub(super) struct Aggregates {
     seen_slots: Vec<PodSlotState>,
     /// The counters at the last reading.
     last: Counters,
+    /// Lost drops as of the last reading of the generation.
+    last_lost: u64,
     last_misses: u64,
+    /// Times that the TC programs stood aside for want of a heartbeat, not yet handed on.
+    pauses: u64,
     /// Of the tracepoint programs.
     programs: Vec<OwnedFd>,
     slot_count: u32,
@@ -70,7 +74,9 @@ impl Aggregates {
             seen: HashMap::new(),
             seen_slots: vec![PodSlotState::default(); slot_count as usize],
             last: [0; Stat::COUNT as usize],
+            last_lost: 0,
             last_misses: 0,
+            pauses: 0,
             programs,
             slot_count,
         })
@@ -81,7 +87,8 @@ impl Aggregates {
         let grown = |stat: Stat| counters[stat as usize].wrapping_sub(self.last[stat as usize]);
         let aggregated = grown(Stat::DropAggregated) > 0;
         let full = grown(Stat::DropOverflow) > 0;
-        let crowded = grown(Stat::DropReported) + grown(Stat::DropLost) >= UNSEEN_KEYS;
+        let lost_keys = counters[Stat::DropLost as usize].wrapping_sub(self.last_lost);
+        let crowded = grown(Stat::DropReported) + lost_keys >= UNSEEN_KEYS;
         let withheld = grown(Stat::PacketWithheld) > 0;
         let lost: Vec<(RecordKind, u64)> = [
             (RecordKind::Drop, Stat::DropLost),
@@ -104,20 +111,30 @@ impl Aggregates {
         if aggregated || full || crowded {
             self.read_generation(now_ns, each);
         }
-        // What was not looked at now is looked at when it has grown enough: keep its old value.
-        let reported = [Stat::DropReported, Stat::DropLost].map(|stat| self.last[stat as usize]);
-        let lost_before = self.last[Stat::DropLost as usize];
+        let (reported, lost) = (self.last[Stat::DropReported as usize], self.last_lost);
         self.last = *counters;
-        if !(aggregated || full || crowded) {
-            self.last[Stat::DropReported as usize] = reported[0];
-            debug_assert!(lost_before <= self.last[Stat::DropLost as usize]);
+        if aggregated || full || crowded {
+            self.last_lost = counters[Stat::DropLost as usize];
+        } else {
+            // The generation was not looked at: what may have filled it goes on adding up.
+            self.last[Stat::DropReported as usize] = reported;
+            self.last_lost = lost;
+        }
+        let pauses = std::mem::take(&mut self.pauses);
+        if pauses > 0 {
+            each(record_bytes(&loss(now_ns, RecordKind::Packet, stage::NOT_RUN, u32::MAX, pauses)));
         }
         let misses = super::stats::recursion_misses(&self.programs);
         if misses > self.last_misses {
             let count = misses - self.last_misses;
-            each(record_bytes(&loss(now_ns, RecordKind::Drop, stage::RECURSION, u32::MAX, count)));
+            each(record_bytes(&loss(now_ns, RecordKind::Drop, stage::NOT_RUN, u32::MAX, count)));
             self.last_misses = misses;
         }
+    }
+
+    /// Notes that the TC programs stood aside for a while: what they would have said is unknown.
+    pub(super) fn note_pause(&mut self) {
+        self.pauses += 1;
     }
 
     /// How often the tracepoint programs could not run, as of the last poll.

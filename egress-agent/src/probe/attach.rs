@@ -15,6 +15,7 @@ use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, T
 use aya::programs::{Program, SchedClassifier, TcAttachType};
 use egress_core::node::DeviceRole;
 
+use super::bypass;
 use super::error::{ProbeError, chain};
 
 /// Every program, by role, direction and link header.
@@ -113,10 +114,12 @@ impl Taps {
         if let Some(reason) = &self.refused {
             return Err(failed(reason.clone()));
         }
-        if let Some(device) = self.devices.get(&index)
+        if let Some(device) = self.devices.get_mut(&index)
             && device.role == role
             && device.name == name
         {
+            // Others may have come since.
+            device.state.bypass = bypass::find(index, name, self.tcx);
             return Ok(device.state.clone());
         }
         self.devices.remove(&index);
@@ -143,9 +146,7 @@ impl Taps {
                 Err(error) => device.state.problem = Some(error),
             }
         }
-        if self.tcx {
-            device.state.bypass = programs_before_us(name);
-        }
+        device.state.bypass = bypass::find(index, name, self.tcx);
         if let (Some(problem), true) = (&device.state.problem, device.links.is_empty()) {
             return Err(failed(problem.clone()));
         }
@@ -215,23 +216,6 @@ fn prepare_clsact(device: &str) -> Result<(), String> {
 
 fn exists(error: &TcError) -> bool {
     chain(error).contains("os error 17")
-}
-
-/// Programs of others that run before ours now, in either direction.
-fn programs_before_us(device: &str) -> Option<String> {
-    let mut others = Vec::new();
-    for (hook, word) in [(TcAttachType::Ingress, "ingress"), (TcAttachType::Egress, "egress")] {
-        let Ok((_, programs)) = SchedClassifier::query_tcx(device, hook) else {
-            continue;
-        };
-        for program in programs {
-            match program.name_as_str() {
-                Some(name) if name.starts_with("egress_") => break,
-                name => others.push(format!("{} at TCX {word}", name.unwrap_or("a program"))),
-            }
-        }
-    }
-    (!others.is_empty()).then(|| format!("stands before us: {}", others.join(", ")))
 }
 
 /// Removes our clsact filters from a device: what a killed agent left.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::maps::MapError;
 use aya::programs::Program;
@@ -116,6 +117,8 @@ const TRACEPOINTS: &[Tracepoint] = &[
     },
 ];
 
+/// After how long without a heartbeat the TC programs stand aside, where they outlive us.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Modules whose BTF describes conntrack.
 const CONNTRACK_MODULES: &[&str] = &["nf_conntrack"];
 
@@ -184,7 +187,7 @@ fn configuration(options: &ProbeOptions, cpus: u32, tcx: bool) -> Result<Config,
         sys::own_netns().map_err(|source| ProbeError::System { what: "/proc/thread-self/ns/net", source })?;
     Ok(Config {
         report_gap_jiffies: (second / 4).max(1),
-        heartbeat_jiffies: if tcx { 0 } else { 3 * second },
+        heartbeat_jiffies: if tcx { 0 } else { HEARTBEAT.as_secs() * second },
         udp_pause_jiffies: 5 * second,
         budget_window_jiffies: (second / 10).max(1),
         drop_budget: 32,

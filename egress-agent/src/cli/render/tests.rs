@@ -122,3 +122,19 @@ fn a_path_of_any_shape_is_drawn() {
     made.path.retain(|hop| hop.hop == egress_core::verdict::Hop::Upstream);
     assert!(verdict(&made, &view(80)).contains("✗"));
 }
+
+#[test]
+fn a_long_command_is_broken_where_a_shell_goes_on() {
+    let command = "egress-agent query --server unix:/var/run/some/long/path/agent.sock".to_owned();
+    let text = verdict(&testing::story(), &View { fix_command: Some(command), ..view(80) });
+    let at = text.find("egress-agent query").unwrap();
+    let lines: Vec<&str> = text[at..].lines().map(str::trim_start).collect();
+    assert_eq!(
+        lines,
+        [
+            "egress-agent query --server unix:/var/run/some/long/path/agent.sock \\",
+            "-n default api-client --to 203.0.113.4:443 --fix \\",
+            "| kubectl apply -f -",
+        ]
+    );
+}

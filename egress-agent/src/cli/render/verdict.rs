@@ -237,20 +237,40 @@ fn fix(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     };
     // Brackets mean something to a shell.
     let to = if peer.ip.is_ipv6() { to } else { to.replace('\'', "") };
-    let query = format!("{command} -n {} {} --to {to} --fix", verdict.pod.namespace, verdict.pod.name);
-    let whole = format!("{query} | kubectl apply -f -");
+    let parts = [
+        command.clone(),
+        format!("-n {} {}", verdict.pod.namespace, verdict.pod.name),
+        format!("--to {to}"),
+        "--fix".to_owned(),
+        "| kubectl apply -f -".to_owned(),
+    ];
     let indent = LABEL + 2;
-    let lines = if indent + columns(&whole) <= view.width {
-        vec![whole]
-    } else {
-        // Still one command when it is pasted.
-        vec![format!("{query} \\"), "  | kubectl apply -f -".to_owned()]
-    };
-    for line in lines {
+    for line in shell_lines(&parts, view.width.saturating_sub(indent)) {
         out.push_str(&" ".repeat(indent));
         out.push_str(&pen.ink(Ink::Green, &clean(&line)));
         out.push('\n');
     }
+}
+
+/// A command on as many lines as it needs: still one command when it is pasted.
+fn shell_lines(parts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        // What goes on needs room for the backslash.
+        let spare = if number + 1 < parts.len() { 2 } else { 0 };
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(part) + spare <= width => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            Some(line) => {
+                line.push_str(" \\");
+                lines.push(format!("  {part}"));
+            }
+            None => lines.push(part.clone()),
+        }
+    }
+    lines
 }
 
 /// Identities and evidence.

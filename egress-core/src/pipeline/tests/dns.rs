@@ -130,3 +130,21 @@ fn the_name_that_was_resolved_names_the_peer() {
     world.record(dropped(3, &syn));
     assert_eq!(world.only().peer.name.as_deref(), Some("api.stripe.com"));
 }
+
+#[test]
+fn a_forwarder_that_asks_on_with_the_same_identifier_does_not_hide_its_client() {
+    let mut world = World::new(two_pods());
+    // `default/db` is the DNS server here, and asks its own upstream.
+    let (server, upstream): (End, End) = (("10.244.1.6", 53), ("198.51.100.53", 53));
+    let question = message(7, "nope.example", RecordType::A, None);
+    let answer = message(7, "nope.example", RecordType::A, Some((NX, false)));
+    world.record(seen_dns(1, PodOut, &udp(CLIENT, SERVER, &question)));
+    world.record(seen_dns(1, PodIn, &udp(CLIENT, server, &question)));
+    world.record(seen_dns(2, PodOut, &udp(("10.244.1.6", 41_000), upstream, &question)));
+    world.record(seen_dns(3, PodIn, &udp(upstream, ("10.244.1.6", 41_000), &answer)));
+    world.record(seen_dns(4, PodIn, &udp(SERVER, CLIENT, &answer)));
+    world.until(3000);
+    let verdict = world.only();
+    assert_eq!(verdict.pod.name, "api-client");
+    assert_eq!(verdict.path.last().unwrap().outcome, crate::verdict::HopOutcome::Refused);
+}
