@@ -38,7 +38,10 @@ impl Trial {
         let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
         let mut follower = agent.as_ref().map(|agent| agent.follow("default/api-client")).transpose()?;
         let recording = match &args.record {
-            Some(folder) if expect.is_some() => Some(Recording::start(&lab, folder, scenario.name)?),
+            // The fault, or noise, which has none. A twin would take the name of its fault.
+            Some(folder) if expect.is_some() || scenario.expect.is_none() => {
+                Some(Recording::start(&lab, folder, scenario.name)?)
+            }
             _ => None,
         };
         let mut run = Run { lab, health, agent, began: Instant::now() };
