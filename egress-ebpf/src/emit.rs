@@ -94,3 +94,18 @@ pub fn header(kind: RecordKind, flags: u16, netns: u32, ifindex: u32, pod_slot: 
         pad: 0,
     }
 }
+
+/// Zeroes words one by one: the compiler makes a call of a loop over bytes of anything longer than a few.
+///
+/// # Safety
+/// There must be room for that many words.
+#[inline(always)]
+pub unsafe fn zero<const WORDS: usize>(to: *mut u8) {
+    let to = to.cast::<u64>();
+    let mut index = 0;
+    while index < WORDS {
+        // SAFETY: the caller vouches for the room. Volatile, or this becomes that call again.
+        unsafe { to.add(index).write_volatile(0) };
+        index += 1;
+    }
+}

@@ -70,20 +70,28 @@ pub fn read_bytes(to: *mut u8, size: u32, from: u64) -> bool {
     unsafe { bpf_probe_read_kernel(to.cast(), size, from as *const c_void) == 0 }
 }
 
+/// Reads a piece of kernel memory; `None` if it faulted.
+#[inline(always)]
+pub fn read<T: Copy>(from: u64) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    if read_bytes(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) {
+        // SAFETY: the helper filled it; callers ask for integers and arrays of them.
+        Some(unsafe { value.assume_init() })
+    } else {
+        None
+    }
+}
+
 /// Reads a word of kernel memory, 0 if it faulted.
 #[inline(always)]
 fn read_u64(from: u64) -> u64 {
-    let mut value = 0_u64;
-    read_bytes((&raw mut value).cast(), 8, from);
-    value
+    read(from).unwrap_or(0)
 }
 
 /// Reads half a word of kernel memory, 0 if it faulted.
 #[inline(always)]
 fn read_u32(from: u64) -> u32 {
-    let mut value = 0_u32;
-    read_bytes((&raw mut value).cast(), 4, from);
-    value
+    read(from).unwrap_or(0)
 }
 
 /// `struct net_device *`
@@ -319,11 +327,8 @@ impl Skb {
         }
         let base = self.0 as u64 + u64::from(cb);
         let seq = if seq == ABSENT { 0 } else { read_u32(base + u64::from(seq)) };
-        let mut flag = 0_u8;
-        if flags != ABSENT {
-            read_bytes(&raw mut flag, 1, base + u64::from(flags));
-        }
-        (seq, flag)
+        let flags = if flags == ABSENT { 0 } else { read(base + u64::from(flags)).unwrap_or(0) };
+        (seq, flags)
     }
 }
 
@@ -368,9 +373,8 @@ impl Route {
             return (0, 0);
         }
         if output == input.wrapping_add(8) {
-            let mut both = [0_u64; 2];
-            read_bytes((&raw mut both).cast(), 16, self.0 + u64::from(input));
-            return (both[0], both[1]);
+            let [input, output] = read(self.0 + u64::from(input)).unwrap_or([0_u64; 2]);
+            return (input, output);
         }
         (read_u64(self.0 + u64::from(input)), read_u64(self.0 + u64::from(output)))
     }

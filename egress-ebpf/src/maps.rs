@@ -126,10 +126,25 @@ pub fn reason_class(reason: u32) -> u8 {
 /// must stay exact.
 #[inline(always)]
 pub fn count(stat: Stat) {
-    if let Some(counters) = STATS.get_ptr_mut(0) {
-        // SAFETY: every `Stat` but the last is an index of the array, and that one is never counted.
-        add(unsafe { counters.cast::<u64>().add(stat as usize) }, 1);
+    if let Some(value) = counter(stat) {
+        add(value, 1);
     }
+}
+
+/// The same where only one program counts, which the kernel does not let interrupt itself (from 6.1), or where a
+/// total is nothing but a hint. Saves a locked instruction on the way of every packet.
+#[inline(always)]
+pub fn count_hot(stat: Stat) {
+    if let Some(value) = counter(stat) {
+        // SAFETY: a value of a per-CPU map.
+        unsafe { *value += 1 };
+    }
+}
+
+#[inline(always)]
+fn counter(stat: Stat) -> Option<*mut u64> {
+    // SAFETY: every `Stat` but the last is an index of the array, and that one is never counted.
+    STATS.get_ptr_mut(0).map(|counters| unsafe { counters.cast::<u64>().add(stat as usize) })
 }
 
 /// Atomic addition to a map value. The target's `core` has no such operation, the instruction set has.

@@ -165,6 +165,8 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
             HookStatus { hook: tracepoint.shown.to_owned(), state, note }
         })
         .collect();
+    drop((types, modules, kernel));
+    sys::give_memory_back();
     Ok(Loaded {
         offsets: resolved.offsets,
         ebpf,

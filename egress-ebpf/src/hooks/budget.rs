@@ -38,7 +38,8 @@ pub fn take_packet(state: *mut PodSlotState, budget: PacketBudget, now: u64) -> 
     let state = unsafe { &mut *state };
     if now.wrapping_sub(state.packet_window) >= config!(budget_window_jiffies) {
         state.packet_window = now;
-        state.packets = [0; 3];
+        let [control, dns, other] = &mut state.packets;
+        (*control, *dns, *other) = (0, 0, 0);
     }
     let (used, limit) = match budget {
         PacketBudget::Control => (&mut state.packets[0], config!(control_budget)),

@@ -9,18 +9,20 @@
 //! The cheapest test comes first. A drop of a local pod ends in exactly one of: a record, a count under its
 //! key, a count under its pod (map full), a counted loss (ring full).
 
+use core::mem::offset_of;
+
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_jiffies64};
 use egress_common::{
-    AggregateKey, AggregateValue, DropRecord, NETNS_POD, PodSlotState, REASON_HOUSEKEEPING, RecordKind,
+    AggregateKey, AggregateValue, DropRecord, NETNS_NODE, NETNS_POD, REASON_HOUSEKEEPING, RecordKind,
     SHORT_SNAP, Stat, flags,
 };
 
 use crate::{
-    emit::{Slot, Wake, header},
+    emit::{Slot, Wake, header, zero},
     hooks::budget,
-    kernel::{Skb, Sock, read_bytes},
-    maps::{AGGREGATES, NETNS, POD_IPS, SLOTS, add, count, reason_class},
-    packet::{Flow, IPV4, IPV6, PEEK, bytes},
+    kernel::{Skb, Sock, read, read_bytes},
+    maps::{AGGREGATES, NETNS, POD_IPS, SLOTS, add, config, count, count_hot, reason_class},
+    packet::{Flow, IPV4, IPV6, bytes},
 };
 
 /// `EEXIST` of `errno(3)`.
@@ -39,27 +41,23 @@ struct Place {
 #[inline(always)]
 pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
     if reason_class(reason) == REASON_HOUSEKEEPING {
-        count(Stat::DropHousekeeping);
+        count_hot(Stat::DropHousekeeping);
         return 0;
     }
     let protocol = skb.protocol();
     if protocol != IPV4 && protocol != IPV6 {
-        count(Stat::DropForeign);
+        count_hot(Stat::DropForeign);
         return 0;
     }
     let Some(mut place) = locate(skb, receiver) else {
-        count(Stat::DropForeign);
+        count_hot(Stat::DropForeign);
         return 0;
     };
 
     let (at, linear) = skb.network();
-    let mut peek = [0_u64; PEEK / 8];
     // Reading past the packet's end stays within its buffer (`skb_shared_info` lies behind).
-    if linear == 0 || !read_bytes((&raw mut peek).cast(), PEEK as u32, at) {
-        count(Stat::DropUnreadable);
-        return 0;
-    }
-    let Some(flow) = Flow::parse(&peek, linear, protocol) else {
+    let peek = if linear == 0 { None } else { read(at) };
+    let Some(flow) = peek.and_then(|peek| Flow::parse(&peek, linear, protocol)) else {
         count(Stat::DropUnreadable);
         return 0;
     };
@@ -67,7 +65,7 @@ pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
         // SAFETY: the value is copied at once; slots are stable numbers.
         let slot = unsafe { POD_IPS.get(bytes(flow.source)).or_else(|| POD_IPS.get(bytes(flow.destination))) };
         let Some(slot) = slot else {
-            count(Stat::DropForeign);
+            count_hot(Stat::DropForeign);
             return 0;
         };
         place.slot = *slot;
@@ -122,6 +120,10 @@ fn place(netns: u32, flags: u16) -> Option<Place> {
     if netns == 0 {
         return None;
     }
+    // Most drops are in the node's namespace, and that is known without a look-up.
+    if netns == config!(node_netns) {
+        return Some(Place { netns, kind: NETNS_NODE, slot: 0, ifindex: 0, flags });
+    }
     // SAFETY: the value is copied at once.
     let entry = unsafe { NETNS.get(netns) }?;
     Some(Place { netns, kind: entry.kind, slot: entry.pod_slot, ifindex: 0, flags })
@@ -132,39 +134,38 @@ fn place(netns: u32, flags: u16) -> Option<Place> {
 fn is_reported(key: &AggregateKey) -> bool {
     // SAFETY: no arguments.
     let now = unsafe { bpf_jiffies64() };
-    let state = SLOTS.get_ptr_mut(key.pod_slot);
     let Some(generation) = AGGREGATES.get(0) else {
         // Not before user space is ready.
-        overflow(state);
+        overflow(key);
         return false;
     };
     if let Some(value) = generation.get(key) {
-        return known(value, state, now);
+        return known(key, value, now);
     }
-    let granted = take(state, now);
+    let granted = take(key, now);
     let first = AggregateValue { aggregated: u64::from(!granted), reported_at: now };
     let inserted = generation.insert(key, &first, u64::from(BPF_NOEXIST));
     if granted {
         return true;
     }
     match inserted {
-        0 => count(Stat::DropAggregated),
+        0 => count_hot(Stat::DropAggregated),
         // Another CPU was faster.
         EEXIST => match generation.get(key) {
             Some(value) => aggregate(value),
-            None => overflow(state),
+            None => overflow(key),
         },
-        _ => overflow(state),
+        _ => overflow(key),
     }
     false
 }
 
 /// A drop of a known key: a record after a while, else a count.
 #[inline(always)]
-fn known(value: *mut AggregateValue, state: Option<*mut PodSlotState>, now: u64) -> bool {
+fn known(key: &AggregateKey, value: *mut AggregateValue, now: u64) -> bool {
     // SAFETY: a map value; two CPUs may both find it old and both report, which is no miscount.
     let last = unsafe { (*value).reported_at };
-    if now.wrapping_sub(last) >= crate::maps::config!(report_gap_jiffies) && take(state, now) {
+    if now.wrapping_sub(last) >= config!(report_gap_jiffies) && take(key, now) {
         // SAFETY: as above.
         unsafe { (*value).reported_at = now };
         return true;
@@ -173,25 +174,23 @@ fn known(value: *mut AggregateValue, state: Option<*mut PodSlotState>, now: u64)
     false
 }
 
+/// Takes a record from the pod's budget.
 #[inline(always)]
-fn take(state: Option<*mut PodSlotState>, now: u64) -> bool {
-    match state {
-        Some(state) => budget::take_drop(state, now),
-        None => false,
-    }
+fn take(key: &AggregateKey, now: u64) -> bool {
+    SLOTS.get_ptr_mut(key.pod_slot).is_some_and(|state| budget::take_drop(state, now))
 }
 
 #[inline(always)]
 fn aggregate(value: *mut AggregateValue) {
     // SAFETY: a map value.
     add(unsafe { &raw mut (*value).aggregated }, 1);
-    count(Stat::DropAggregated);
+    count_hot(Stat::DropAggregated);
 }
 
 /// No room under the key: counted under the pod.
 #[inline(always)]
-fn overflow(state: Option<*mut PodSlotState>) {
-    if let Some(state) = state {
+fn overflow(key: &AggregateKey) {
+    if let Some(state) = SLOTS.get_ptr_mut(key.pod_slot) {
         // SAFETY: a value of a per-CPU map.
         add(unsafe { &raw mut (*state).overflow }, 1);
     }
@@ -211,16 +210,17 @@ fn report(skb: Skb, at: u64, linear: u32, key: &AggregateKey, place: &Place, pro
         (*record).header = header(RecordKind::Drop, 0, place.netns, place.ifindex, key.pod_slot);
         (*record).header.len = skb.len();
         (*record).header.mark = skb.mark();
+        // `dst_output` lies behind `dst_input`.
+        const { assert!(offset_of!(DropRecord, dst_output) == offset_of!(DropRecord, dst_input) + 8) };
         (*record).location = key.location;
         (*record).reason = key.reason;
         (*record).iif = skb.iif();
         (*record).protocol = protocol;
-        (*record).dst_input = 0;
-        (*record).dst_output = 0;
+        zero::<2>((&raw mut (*record).dst_input).cast());
         (*record).dst_ifindex = 0;
-        (*record).ct_original = [0; 40];
-        (*record).ct_reply = [0; 40];
-        (*record).data = [0; SHORT_SNAP];
+        zero::<5>((&raw mut (*record).ct_original).cast());
+        zero::<5>((&raw mut (*record).ct_reply).cast());
+        zero::<{ SHORT_SNAP / 8 }>((&raw mut (*record).data).cast());
 
         if let Some(route) = skb.route() {
             let (input, output) = route.functions();

@@ -9,11 +9,11 @@
 use egress_common::{NETNS_POD, RecordKind, ResetRecord, Stat, flags};
 
 use crate::{
-    emit::{Slot, Wake, header},
+    emit::{Slot, Wake, header, zero},
     hooks::sock_state::TCP_SYN_SENT,
-    kernel::{Skb, Sock, read_bytes},
+    kernel::{Skb, Sock, read, read_bytes},
     maps::{NETNS, POD_IPS},
-    packet::{Flow, PEEK, bytes},
+    packet::{Flow, bytes},
 };
 
 /// Bytes of the answered packet that a record carries.
@@ -74,7 +74,7 @@ fn of_socket(sk: Sock, bits: u16) -> i32 {
         (*record).state = state;
         (*record).pad = 0;
         (*record).data_len = 0;
-        (*record).data = [0; HEAD as usize];
+        zero::<{ HEAD as usize / 8 }>((&raw mut (*record).data).cast());
     }
     slot.submit();
     0
@@ -93,11 +93,10 @@ fn of_packet(skb: Skb) -> i32 {
     let (at, linear) = skb.network();
     let mut pod_slot = entry.pod_slot;
     if entry.kind != NETNS_POD {
-        let mut peek = [0_u64; PEEK / 8];
-        if linear == 0 || !read_bytes((&raw mut peek).cast(), PEEK as u32, at) {
+        if linear == 0 {
             return 0;
         }
-        let Some(flow) = Flow::parse(&peek, linear, skb.protocol()) else {
+        let Some(flow) = read(at).and_then(|peek| Flow::parse(&peek, linear, skb.protocol())) else {
             return 0;
         };
         // SAFETY: the value is copied at once.
@@ -116,14 +115,14 @@ fn of_packet(skb: Skb) -> i32 {
         (*record).header = header(RecordKind::Reset, bits, netns, device.index(), pod_slot);
         (*record).header.len = skb.len();
         (*record).header.mark = skb.mark();
-        (*record).local = [0; 16];
-        (*record).remote = [0; 16];
-        (*record).socket = 0;
+        zero::<2>((&raw mut (*record).local).cast());
+        zero::<2>((&raw mut (*record).remote).cast());
+        zero::<1>((&raw mut (*record).socket).cast());
         (*record).local_port = 0;
         (*record).remote_port = 0;
         (*record).state = 0;
         (*record).pad = 0;
-        (*record).data = [0; HEAD as usize];
+        zero::<{ HEAD as usize / 8 }>((&raw mut (*record).data).cast());
         let wanted = if linear > HEAD { HEAD } else { linear };
         if read_bytes((&raw mut (*record).data).cast(), wanted, at) {
             (*record).data_len = wanted as u16;

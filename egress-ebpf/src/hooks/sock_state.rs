@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_com
 use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat};
 
 use crate::{
-    emit::{Slot, Wake, header},
+    emit::{Slot, Wake, header, zero},
     kernel::{AF_INET, AF_INET6, Sock},
     maps::NETNS,
     packet::{TCP, bytes},
@@ -60,7 +60,7 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).new_state = new;
         (*record).sk_err = sk.error();
         (*record).pid = 0;
-        (*record).comm = [0; 16];
+        zero::<2>((&raw mut (*record).comm).cast());
         // Only here the process at hand is surely the socket's.
         if old == TCP_CLOSE && new == TCP_SYN_SENT {
             (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;
