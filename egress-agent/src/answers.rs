@@ -2,18 +2,15 @@
 
 mod journal;
 
+pub use egress_core::explain::{ExplainRequest, Explanation};
 pub use journal::Journal;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use egress_core::cluster::PodRef;
 use egress_core::history::Filter;
-use egress_core::policy::{BackendView, Decision, SideView};
-use egress_core::protocol::Protocol;
-use egress_core::verdict::{Fix, Verdict};
-use serde::{Deserialize, Serialize};
+use egress_core::verdict::Verdict;
 use tokio::sync::broadcast;
 
 use crate::status::AgentStatus;
@@ -29,8 +26,8 @@ pub trait Answers: Send + Sync + 'static {
     /// Verdicts passed over because a following client did not read in time: to be counted as lost.
     fn subscriber_lagged(&self, missed: u64);
 
-    /// What the agent sees, and what it does not.
-    fn status(&self) -> impl Future<Output = AgentStatus> + Send;
+    /// What the agent sees, and what it does not; `None` if the engine has stopped.
+    fn status(&self) -> impl Future<Output = Option<AgentStatus>> + Send;
 
     /// Whether the cluster has, or recently had, a pod of this name.
     fn knows_pod(&self, pod: PodRef) -> impl Future<Output = bool> + Send;
@@ -40,21 +37,6 @@ pub trait Answers: Send + Sync + 'static {
         &self,
         request: ExplainRequest,
     ) -> impl Future<Output = Result<Explanation, ExplainError>> + Send;
-}
-
-/// A connection to decide.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExplainRequest {
-    /// `[NS/]POD` or an address.
-    pub from: String,
-    /// `[NS/]POD`, an address, or `[NS/]SERVICE`.
-    pub to: String,
-    /// Destination port.
-    pub port: u16,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Names to resolve to addresses of the caller's choice.
-    pub dns: Vec<(String, IpAddr)>,
 }
 
 /// Why there is no explanation.
@@ -72,20 +54,4 @@ pub enum ExplainError {
     /// The engine has stopped.
     #[error("the agent is stopping")]
     Stopped,
-}
-
-/// What the policies say of a connection. The serde form is the JSON contract of `explain`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// Both sides together; for a Service, all its backends.
-    pub decision: Decision,
-    /// The source's side, `null` where the source is not a pod.
-    pub egress: Option<SideView>,
-    /// The destination's side, `null` where the destination is not a pod.
-    pub ingress: Option<SideView>,
-    /// What to do about a denial.
-    pub fix: Option<Fix>,
-    /// The Service's backends one by one; absent where the destination is no Service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backends: Option<Vec<BackendView>>,
 }

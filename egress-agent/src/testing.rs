@@ -80,5 +80,8 @@ pub(crate) fn explanation() -> Explanation {
             egress: Some(egress),
             ingress: Some(ingress),
         }]),
+        notes: vec!["the Service forwards to 1 backend".into()],
+        from: "pod default/api-client".into(),
+        to: "Service default/shop".into(),
     }
 }

@@ -14,6 +14,7 @@ use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
 use crate::time::Mono;
 
 pub use dns::Response;
+pub(crate) use dns::without_search_path;
 pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
@@ -42,7 +43,11 @@ impl Tracker {
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        let first = out.len();
         self.datagrams.tick(now, out);
+        for event in out.iter_mut().skip(first) {
+            self.dns.name_waiting(event);
+        }
         self.dns.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);

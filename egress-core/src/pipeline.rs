@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cluster::ClusterChange;
 use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, without_search_path};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
@@ -181,6 +181,11 @@ impl Pipeline {
         {
             let pod = self.first_address(client.source.ip, seen.at);
             self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
+            if answer.code == 0 && answer.records > 0 && !self.book.is_empty() {
+                for name in [message.name.as_str(), without_search_path(&message.name)] {
+                    self.clear(&client, Some(name), seen.at);
+                }
+            }
         }
         // Any answer to a datagram shows that the way is free.
         if client.protocol != 6 && !self.book.is_empty() {

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::agent::{self, Agent};
 use crate::client::Outcome;
@@ -110,26 +111,26 @@ fn deny(lab: &Lab, agent: &Agent) -> Result<Enforced> {
 /// The client fails, and the first verdict arrives at a follower long before the client gives up.
 fn fail_and_time(lab: &Lab, agent: &Agent) -> Result<()> {
     let follower = agent.follow("default/api-client")?;
+    shown_in("api-client", &format!("egress-lab connect {PEER}"));
     let start = Instant::now();
     let client = lab.run(Place::Client, &["connect", PEER, "--timeout", "5"])?;
     let line = follower
         .line(start + Duration::from_secs(10))
         .with_context(|| format!("no verdict: {} {}", follower.errors(), agent.errors()))?;
     let delay = line.at.saturating_duration_since(start);
-    let outcome = client.outcome(Duration::from_secs(20))?;
-    shown_in("api-client", &format!("egress-lab connect {PEER}"));
-    say(&told(&outcome));
-    let verdict: serde_json::Value = serde_json::from_str(&line.text)?;
+    let verdict: Value = serde_json::from_str(&line.text)?;
     say(&format!(
-        "first SYN → verdict: {:.2} s ({}, {})",
+        "(first SYN → verdict: {:.2} s, {}; the pod still waits)",
         delay.as_secs_f64(),
         verdict["cause"].as_str().unwrap_or("?"),
-        verdict["confidence"].as_str().unwrap_or("?")
     ));
+    let outcome = client.outcome(Duration::from_secs(20))?;
+    say(&told(&outcome));
     ensure!(outcome.outcome == "timeout", "the client ended as {outcome:?}");
     ensure!(verdict["cause"] == "policy-drop", "the verdict is {verdict}");
+    let mut policies = verdict["policies"].as_array().into_iter().flatten();
     let named =
-        verdict["policies"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == "deny-all-egress"));
+        policies.any(|policy| policy["namespace"] == "default" && policy["name"] == "deny-all-egress");
     ensure!(named, "the verdict does not name default/deny-all-egress: {verdict}");
     ensure!(delay <= VERDICT_WITHIN, "the verdict took {:.2} s", delay.as_secs_f64());
     Ok(())
@@ -157,7 +158,7 @@ fn await_cleared(agent: &Agent) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("the verdict is still active after the fix: {}", serde_json::Value::from(verdicts));
+            bail!("the verdict is still active after the fix: {}", Value::from(verdicts));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -28,7 +28,7 @@ pub struct Args {
     /// Print names and sentences.
     #[arg(long)]
     pub list: bool,
-    /// Record each fault into this folder (`NAME.capture`), for the replay test.
+    /// Record each fault and each noise into this folder (`NAME.capture`), for the replay test.
     #[arg(long, value_name = "FOLDER")]
     pub record: Option<PathBuf>,
     /// How many run side by side.

@@ -46,8 +46,12 @@ fn captures() -> Result<Vec<PathBuf>> {
 fn replay(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path)?;
     let capture = Capture::parse(&text).with_context(|| path.display().to_string())?;
-    let verdicts: Vec<Value> =
+    let mut verdicts: Vec<Value> =
         capture.replay().iter().map(|verdict| serde_json::to_value(&**verdict)).collect::<Result<_, _>>()?;
+    // Verdicts that fall due at the same moment come in no particular order.
+    verdicts.sort_by_key(|v| {
+        [&v["pod"]["namespace"], &v["pod"]["name"], &v["peer"], &v["cause"]].map(Value::to_string)
+    });
     Ok(serde_json::to_string_pretty(&verdicts)? + "\n")
 }
 

@@ -25,7 +25,9 @@ enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The kernel tests on other kernels, under QEMU.
+    /// The kernel side on this kernel (root).
+    Probe,
+    /// The kernel side on other kernels, under QEMU.
     Vm(vm::Args),
 }
 
@@ -35,9 +37,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.part {
         Some(Part::Unit) => unit()?,
         Some(Part::Lab { args }) => lab(args)?,
+        Some(Part::Probe) => probe()?,
         Some(Part::Vm(args)) => vm::run(args).map(|_| ())?,
         None => {
             unit()?;
+            probe()?;
             lab(&[])?;
         }
     }
@@ -60,6 +64,23 @@ fn unit() -> Result<()> {
     ])?)?;
     step("unit tests");
     setup::run(&mut setup::cargo(&["test", "--workspace", "--quiet"])?)
+}
+
+/// The probe's tests, with the eBPF programs inside: among the unit tests they are skipped where those were not
+/// built yet.
+fn probe() -> Result<()> {
+    step("kernel side");
+    if !setup::is_root() {
+        println!("skipped: loading eBPF programs needs root");
+        println!("         run: sudo --preserve-env=PATH,HOME cargo xtask test probe");
+        if is_ci() {
+            bail!("the kernel side must not be skipped in CI");
+        }
+        return Ok(());
+    }
+    setup::ensure(setup::LAB)?;
+    crate::build_ebpf::run()?;
+    setup::run(&mut setup::cargo(&["test", "--package", "egress-agent", "--test", "probe"])?)
 }
 
 fn lab(args: &[String]) -> Result<()> {

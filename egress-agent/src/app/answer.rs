@@ -41,8 +41,8 @@ impl Answers for EngineAnswers {
         self.journal.add_missed(missed);
     }
 
-    async fn status(&self) -> AgentStatus {
-        self.ask(Message::Status).await.unwrap_or_default()
+    async fn status(&self) -> Option<AgentStatus> {
+        self.ask(Message::Status).await
     }
 
     async fn knows_pod(&self, pod: PodRef) -> bool {
@@ -50,34 +50,14 @@ impl Answers for EngineAnswers {
     }
 
     async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ExplainError> {
-        let answer = self.ask(|reply| Message::Explain(Box::new(question(&request)), reply)).await;
-        answer.ok_or(ExplainError::Stopped)?.map(explanation).map_err(|error| refused(&error))
+        let answer = self.ask(|reply| Message::Explain(Box::new(request), reply)).await;
+        answer.ok_or(ExplainError::Stopped)?.map_err(|error| refused(&error))
     }
 }
 
 /// What the policies of an index say.
 pub(super) fn explain(index: &ClusterIndex, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-    core::explain(index, &question(request)).map(explanation).map_err(|error| refused(&error))
-}
-
-fn question(request: &ExplainRequest) -> core::ExplainRequest {
-    core::ExplainRequest {
-        from: request.from.clone(),
-        to: request.to.clone(),
-        port: request.port,
-        protocol: request.protocol,
-        dns: request.dns.clone(),
-    }
-}
-
-fn explanation(found: core::Explanation) -> Explanation {
-    Explanation {
-        decision: found.decision,
-        egress: found.egress,
-        ingress: found.ingress,
-        fix: found.fix,
-        backends: found.backends,
-    }
+    core::explain(index, request).map_err(|error| refused(&error))
 }
 
 fn refused(error: &core::ExplainError) -> ExplainError {

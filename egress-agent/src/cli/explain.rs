@@ -1,13 +1,15 @@
 //! `explain`: what the policies say of a connection that need not have happened.
 
+use serde_json::Value;
+
 use super::args::{ExplainArgs, PlainOutput};
 use super::commands::block_on;
 use super::connect::connect;
 use super::exit::Failure;
 use super::query::yaml;
-use super::render::{self, View};
-use super::terminal::{Ui, now};
-use crate::answers::ExplainRequest;
+use super::render::clean;
+use super::terminal::Ui;
+use crate::answers::{ExplainRequest, Explanation};
 use crate::app;
 
 /// Asks the files given, or a running agent, and prints the answer.
@@ -32,9 +34,26 @@ pub(super) fn explain(args: &ExplainArgs, ui: &mut Ui<'_>) -> Result<(), Failure
         }
         PlainOutput::Yaml => ui.out.write_all(yaml(&explanation)?.as_bytes())?,
         PlainOutput::Table => {
-            let view = View { width: ui.width, color: ui.color, wide: false, now: now(), fix_command: None };
-            ui.out.write_all(render::explanation(&request, &explanation, &view).as_bytes())?;
+            let text = egress_core::explain::render(&cleaned(&explanation)?, ui.width, ui.color);
+            ui.out.write_all(text.as_bytes())?;
         }
     }
     Ok(())
+}
+
+/// The same without what could steer a terminal: files may hold anything for a name.
+fn cleaned(explanation: &Explanation) -> Result<Explanation, Failure> {
+    let mut value = serde_json::to_value(explanation)?;
+    clean_value(&mut value);
+    let (from, to) = (clean(&explanation.from).into_owned(), clean(&explanation.to).into_owned());
+    Ok(Explanation { from, to, ..serde_json::from_value(value)? })
+}
+
+fn clean_value(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clean(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(clean_value),
+        Value::Object(map) => map.values_mut().for_each(clean_value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

@@ -3,13 +3,11 @@
 //! Laid out by hand for a terminal of any width from 40 columns; names are never cut. Everything that came from
 //! outside (names asked for by pods, names of objects) loses its control characters before it reaches a terminal.
 
-mod explanation;
 mod path;
 mod status;
 mod text;
 mod verdict;
 
-pub(super) use explanation::explanation;
 pub(super) use status::{doctor, status, watched};
 pub(super) use text::{clean, clock};
 pub(super) use verdict::{flow, verdict};

@@ -30,6 +30,7 @@ pub(super) fn status(run: &Run) -> AgentStatus {
     let mut problems = run.source_problems.clone();
     problems.extend(run.pods.problems().cloned());
     problems.extend(run.attach_problems.iter().map(|(_, text)| text.clone()));
+    problems.extend(run.reloads.iter().cloned());
     AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: run.node_name.clone(),
@@ -48,7 +49,7 @@ pub(super) fn status(run: &Run) -> AgentStatus {
 
 /// Events by kind, with the losses of user space beside those of the kernel.
 fn events(run: &Run) -> Vec<EventCount> {
-    let mut counts = run.probe.counts();
+    let mut counts = added(&run.earlier, &run.probe.counts());
     let lost: Vec<(String, u64)> = [
         ("decode", run.pipeline.undecoded()),
         ("flow-table", run.pipeline.forgotten()),
@@ -64,4 +65,24 @@ fn events(run: &Run) -> Vec<EventCount> {
         counts.push(EventCount { kind: "pipeline".to_owned(), delivered: 0, aggregated: 0, lost });
     }
     counts
+}
+
+/// Counts of the same kinds, added up.
+pub(super) fn added(earlier: &[EventCount], now: &[EventCount]) -> Vec<EventCount> {
+    let mut sum = now.to_vec();
+    for old in earlier {
+        let Some(count) = sum.iter_mut().find(|count| count.kind == old.kind) else {
+            sum.push(old.clone());
+            continue;
+        };
+        count.delivered += old.delivered;
+        count.aggregated += old.aggregated;
+        for (stage, lost) in &old.lost {
+            match count.lost.iter_mut().find(|(known, _)| known == stage) {
+                Some((_, known)) => *known += lost,
+                None => count.lost.push((stage.clone(), *lost)),
+            }
+        }
+    }
+    sum
 }

@@ -20,7 +20,10 @@ use crate::host;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
 use crate::probe::{Probe, ProbeOptions};
+use crate::status::EventCount;
 
+/// Entry of the node's own namespace.
+const NODE: NetnsEntry = NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX };
 /// Longest wait for the kernel: records that do not wake us are read at this pace.
 const TICK: Duration = Duration::from_millis(50);
 /// Aggregates, heartbeat and the metrics' gauges are seen to at this pace.
@@ -38,6 +41,11 @@ pub(super) struct Run {
     pub(super) node_name: String,
     pub(super) attach_problems: Vec<(u32, String)>,
     pub(super) network: NodeNetwork,
+    /// Events that programs counted before they were loaded anew.
+    pub(super) earlier: Vec<EventCount>,
+    /// When and why the programs were loaded anew, and for how long nothing was watched.
+    pub(super) reloads: Vec<String>,
+    probe_options: ProbeOptions,
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
     records: Vec<Vec<u8>>,
@@ -52,14 +60,17 @@ impl Run {
         options.netns.enter()?;
         let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
         let mut probe = Probe::load(&probe_options)?;
-        probe.set_netns(options.netns.inode(), NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX })?;
+        probe.set_netns(options.netns.inode(), NODE)?;
         let recorder = match &options.record {
             Some(path) => Some(Recorder::create(path, &options.node_name, probe.offsets())?),
             None => None,
         };
         let mut run = Self {
             pods: PodTable::new(probe_options.pod_slots),
+            probe_options,
             probe,
+            earlier: Vec::new(),
+            reloads: Vec::new(),
             pipeline: Pipeline::new(&options.node_name),
             shared,
             inbox,
@@ -253,6 +264,37 @@ impl Run {
         self.shared.metrics.tally(&self.pipeline.take_tallies());
     }
 
+    /// Loads the programs anew, because a kernel module has come that describes more fields. The fresh ones say
+    /// nothing until they are told the namespaces, so nothing is counted twice; the gap is told.
+    fn reload(&mut self) {
+        let fresh = match Probe::load(&self.probe_options).and_then(|mut fresh| {
+            fresh.set_netns(self.network.netns, NODE)?;
+            Ok(fresh)
+        }) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::warn!("the programs stay as they are: {error}");
+                return;
+            }
+        };
+        self.read_kernel();
+        self.count_aggregates();
+        let began = host::monotonic();
+        self.earlier = report::added(&self.earlier, &self.probe.counts());
+        self.probe = fresh;
+        self.pods = PodTable::new(self.probe_options.pod_slots);
+        self.sync_pods();
+        let network = self.attach(self.network.clone());
+        self.feed(Input::Node { at: host::monotonic(), change: NodeChange::Network(network) });
+        self.tell_names();
+        let gap = host::monotonic().since(began).as_millis();
+        let text = format!(
+            "programs loaded anew for the types of a kernel module; nothing was watched for {gap} ms"
+        );
+        tracing::info!("{text}");
+        self.reloads.push(format!("{}: {text}", host::wall_clock()));
+    }
+
     /// Takes what the kernel only counted, and what it lost.
     fn count_aggregates(&mut self) {
         let mut counted = Vec::new();
@@ -267,5 +309,8 @@ impl Run {
         self.count_aggregates();
         // A pod's namespace may have appeared since.
         self.sync_pods();
+        if self.probe.is_outdated() {
+            self.reload();
+        }
     }
 }

@@ -91,8 +91,8 @@ struct Pages<A> {
     conntrack: Box<dyn Fn() -> Option<Conntrack> + Send + Sync>,
 }
 
-/// Serves until `stop` becomes true (or its sender is gone). `conntrack` reads the table of the node's namespace:
-/// [`Conntrack::read`] where that is the agent's own.
+/// Serves until `stop` becomes true (or its sender is gone). `conntrack` reads the table of the node's namespace; it
+/// must not block for long.
 pub async fn serve<A: Answers>(
     HttpListener(listener): HttpListener,
     answers: Arc<A>,
@@ -186,8 +186,8 @@ async fn readyz<A: Answers>(State(pages): State<Arc<Pages<A>>>) -> Response {
 }
 
 async fn status<A: Answers>(answers: &A) -> Result<AgentStatus, Response> {
-    let late = |_| (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n").into_response();
-    tokio::time::timeout(ENGINE, answers.status()).await.map_err(late)
+    let late = || (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n").into_response();
+    tokio::time::timeout(ENGINE, answers.status()).await.ok().flatten().ok_or_else(late)
 }
 
 fn now() -> Timestamp {

@@ -12,6 +12,17 @@ const NEEDED: &[(u32, &str)] = &[(39, "CAP_BPF"), (38, "CAP_PERFMON"), (12, "CAP
 /// `CAP_SYS_ADMIN`, which stands for the first two.
 const SYS_ADMIN: u32 = 21;
 
+/// Whether this process may load and attach at all.
+///
+/// # Errors
+/// [`ProbeError::Privileges`], with the capabilities that are missing.
+pub fn require_privileges() -> Result<(), ProbeError> {
+    if lacking().is_empty() {
+        return Ok(());
+    }
+    Err(ProbeError::Privileges { what: "watching this node".to_owned(), missing: missing_capabilities() })
+}
+
 /// The capabilities that this thread lacks.
 fn lacking() -> Vec<&'static str> {
     let have = sys::capabilities();

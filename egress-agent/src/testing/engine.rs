@@ -38,8 +38,8 @@ impl Answers for FakeEngine {
         self.0.add_missed(missed);
     }
 
-    async fn status(&self) -> AgentStatus {
-        super::status()
+    async fn status(&self) -> Option<AgentStatus> {
+        Some(super::status())
     }
 
     async fn knows_pod(&self, pod: PodRef) -> bool {

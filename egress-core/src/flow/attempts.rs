@@ -8,7 +8,7 @@ use crate::decode::Tuple;
 use crate::time::Mono;
 
 /// Attempts kept at most; the oldest goes first.
-const CAPACITY: usize = 16_384;
+const CAPACITY: usize = 8192;
 /// An attempt that is not heard of for so long is over (`tcp_syn_retries` of 6 ends after 127 s).
 const SILENCE: Duration = Duration::from_secs(150);
 /// An answered attempt stays so long, for packets that were underway.

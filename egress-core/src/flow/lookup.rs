@@ -90,11 +90,13 @@ impl Lookup {
         !self.success && self.questions.iter().any(|q| q.answered == Some(DnsOutcome::NxDomain))
     }
 
-    /// Reverse look-ups and the like fail all day without harm.
+    /// Reverse look-ups and the like fail all day without harm, and so does asking for IPv6 addresses alone of a
+    /// name that has none.
     fn matters(&self) -> bool {
-        self.questions.iter().any(|q| {
-            matches!(q.kind.as_str(), "A" | "AAAA" | "SRV" | "CNAME")
-                || q.answered > Some(DnsOutcome::NxDomain)
+        self.questions.iter().any(|q| match (q.kind.as_str(), q.answered) {
+            ("AAAA", Some(DnsOutcome::NoData)) => false,
+            ("A" | "AAAA" | "SRV" | "CNAME", _) => true,
+            (_, answered) => answered > Some(DnsOutcome::NxDomain),
         })
     }
 

@@ -49,10 +49,14 @@ impl Stalls {
         let tuple = dropped.packet.tuple;
         if let Some(stall) = self.by_tuple.get_mut(&tuple) {
             if stall.seq != seq {
-                // Beyond the first hole, or before it: the hole may have been filled.
-                if seq.wrapping_sub(stall.seq) > u32::MAX / 2 {
+                // Before the hole that we watch, or long after it was last seen: this is the hole to watch now.
+                let before = seq.wrapping_sub(stall.seq) > u32::MAX / 2;
+                if before || seen.at.since(stall.last) >= HARM {
                     stall.seq = seq;
                     stall.first = seen.at;
+                    stall.last = seen.at;
+                    stall.untold = 1;
+                    stall.dropped = dropped.clone();
                 }
                 return;
             }

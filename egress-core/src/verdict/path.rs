@@ -4,7 +4,7 @@ use super::case::Case;
 use super::judge::Judgement;
 use super::{Cause, Hop, HopOutcome, PathHop, PeerKind, Stage};
 use crate::decode::Tap;
-use crate::flow::Outcome;
+use crate::flow::{DnsOutcome, Outcome};
 
 /// Builds the path of a judged case.
 #[must_use]
@@ -29,13 +29,13 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         } else {
             path.push(hop(Hop::Uplink, device, HopOutcome::Passed));
         }
-        path.push(broken(Hop::Upstream, None, end(judgement.cause), judgement));
+        path.push(broken(Hop::Upstream, None, end(case, judgement.cause), judgement));
     } else if let Some(delivered) = journey.request(Tap::PodIn) {
         path.push(hop(Hop::Node, None, HopOutcome::Passed));
         path.push(broken(
             Hop::Peer,
             case.node.device_name(delivered.ifindex),
-            end(judgement.cause),
+            end(case, judgement.cause),
             judgement,
         ));
     } else if judgement.stage == Stage::Upstream {
@@ -45,7 +45,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         } else {
             Hop::Upstream
         };
-        path.push(broken(far, None, end(judgement.cause), judgement));
+        path.push(broken(far, None, end(case, judgement.cause), judgement));
     } else {
         path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
     }
@@ -63,8 +63,13 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
     hop(Hop::Pod, device, HopOutcome::Passed)
 }
 
-const fn end(cause: Cause) -> HopOutcome {
+fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
     match cause {
+        // An error is an answer: only a question that got none met silence.
+        Cause::DnsFailure => match &case.event.outcome {
+            Outcome::Dns(failure) if failure.outcome != DnsOutcome::Timeout => HopOutcome::Refused,
+            _ => HopOutcome::Silent,
+        },
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }

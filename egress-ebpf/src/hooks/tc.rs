@@ -240,15 +240,12 @@ fn classify_tcp(packet: &Packet<'_>, network: &Network) -> Option<PacketClass> {
     }
 }
 
-/// Whether a UDP flow was not seen here for a while. The cache forgets by collision: then a flow is merely
-/// reported again.
+/// Whether user space should hear of this packet of a UDP flow: the first, the first after a pause, or a question
+/// that is asked again without an answer in between. The cache forgets by collision: then a flow is merely reported
+/// again.
 #[inline(always)]
 fn is_first(network: &Network, ports: u32, point: TapPoint) -> bool {
-    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = (u64::from(ports) << 8 | point as u64).wrapping_mul(PRIME);
-    for word in [network.source[0], network.source[1], network.destination[0], network.destination[1]] {
-        hash = (hash ^ word).rotate_left(29).wrapping_mul(PRIME);
-    }
+    let hash = flow_hash(ports, point, &network.source, &network.destination);
     let fingerprint = hash >> 32;
     // SAFETY: no arguments.
     let now = unsafe { bpf_jiffies64() } & 0xffff_ffff;
@@ -259,12 +256,44 @@ fn is_first(network: &Network, ports: u32, point: TapPoint) -> bool {
     let seen = unsafe { flow.read_volatile() };
     let age = now.wrapping_sub(seen & 0xffff_ffff) & 0xffff_ffff;
     let same = seen >> 32 == fingerprint;
-    // Written a few times a second at most, so that CPUs do not fight for the line.
-    if !same || age > config!(udp_pause_jiffies) / 32 {
+    let pause = config!(udp_pause_jiffies);
+    // Written some dozen times a second at most, so that CPUs do not fight for the line.
+    if !same || age > pause / 512 {
         // SAFETY: as above.
         unsafe { flow.write_volatile(fingerprint << 32 | now) };
     }
-    !same || age > config!(udp_pause_jiffies)
+    if !same || age > pause {
+        return true;
+    }
+    match point {
+        // Answers are told sooner than questions, or one that is a little early after its pause would be missed.
+        TapPoint::PodIn | TapPoint::UplinkIn => age > pause / 8,
+        TapPoint::PodOut | TapPoint::UplinkOut => age > pause / 12 && !answered_since(network, ports, point, now, age),
+    }
+}
+
+/// Whether the other direction was seen since this one was, `age` jiffies ago.
+#[inline(always)]
+fn answered_since(network: &Network, ports: u32, point: TapPoint, now: u64, age: u64) -> bool {
+    let back = if matches!(point, TapPoint::PodOut) { TapPoint::PodIn } else { TapPoint::UplinkIn };
+    let hash = flow_hash(ports.rotate_left(16), back, &network.destination, &network.source);
+    let Some(flow) = UDP_FLOWS.get_ptr_mut(hash as u32 & (UDP_FLOW_SLOTS - 1)) else {
+        return false;
+    };
+    // SAFETY: a map value; a torn read is impossible for eight aligned bytes.
+    let seen = unsafe { flow.read_volatile() };
+    let since = now.wrapping_sub(seen & 0xffff_ffff) & 0xffff_ffff;
+    seen >> 32 == hash >> 32 && since <= age
+}
+
+#[inline(always)]
+fn flow_hash(ports: u32, point: TapPoint, source: &[u64; 2], destination: &[u64; 2]) -> u64 {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = (u64::from(ports) << 8 | point as u64).wrapping_mul(PRIME);
+    for word in [source[0], source[1], destination[0], destination[1]] {
+        hash = (hash ^ word).rotate_left(29).wrapping_mul(PRIME);
+    }
+    hash
 }
 
 /// Whose packet it is, and whether it may still be reported.

@@ -38,7 +38,10 @@ impl Trial {
         let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
         let mut follower = agent.as_ref().map(|agent| agent.follow("default/api-client")).transpose()?;
         let recording = match &args.record {
-            Some(folder) if expect.is_some() => Some(Recording::start(&lab, folder, scenario.name)?),
+            // The fault, or noise, which has none. A twin would take the name of its fault.
+            Some(folder) if expect.is_some() || scenario.expect.is_none() => {
+                Some(Recording::start(&lab, folder, scenario.name)?)
+            }
             _ => None,
         };
         let mut run = Run { lab, health, agent, began: Instant::now() };
@@ -49,7 +52,7 @@ impl Trial {
             Some(expect) => self.judge_fault(agent, follower, run.began, expect),
             None => self.judge_health(agent, follower, scenario.quiet),
         };
-        judged.with_context(|| format!("agent: {}", agent.errors()))?;
+        judged.with_context(|| format!("the agent {}: {}", run_state(agent.id()), agent.errors()))?;
         recording.map_or(Ok(()), Recording::finish)?;
         let Run { agent, .. } = run;
         agent.map_or(Ok(()), Agent::terminate)
@@ -139,6 +142,15 @@ impl Trial {
             bail!("the follower ended: {}", follower.errors());
         }
         Ok(())
+    }
+}
+
+/// Whether the process is there, in words.
+fn run_state(pid: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    match status.rsplit(')').next().map(str::trim_start).and_then(|rest| rest.chars().next()) {
+        Some('Z') | None => "has ended".to_owned(),
+        Some(_) => "runs".to_owned(),
     }
 }
 

@@ -16,10 +16,10 @@ pub(in super::super) fn status(status: &AgentStatus, view: &View) -> String {
     out.push_str(&pen.ink(Ink::Bold, &clean(&title)));
     out.push('\n');
     out.push_str(&format!(
-        "watching since {}, {} pods, {} verdicts held\n",
+        "watching since {}, {}, {} held\n",
         since(&status.watching_since, view.now),
-        thousands(status.pods),
-        thousands(status.verdicts),
+        counted(status.pods, "pod"),
+        counted(status.verdicts, "verdict"),
     ));
     hooks(&mut out, &status.hooks, view.width, pen);
     if !status.events.is_empty() {
@@ -80,6 +80,11 @@ pub(in super::super) fn watched(status: &AgentStatus, now: Timestamp, width: usi
         }
     }
     out
+}
+
+/// `1 pod`, `2 pods`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// `2025-11-20 01:00:00Z (1h 2m)`.

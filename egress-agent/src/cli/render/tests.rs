@@ -3,10 +3,7 @@
 
 use std::path::Path;
 
-use egress_core::protocol::Protocol;
-
 use super::*;
-use crate::answers::ExplainRequest;
 use crate::testing;
 
 fn view(width: usize) -> View {
@@ -78,21 +75,6 @@ fn golden_status_and_what_was_watched() {
 }
 
 #[test]
-fn golden_explanation() {
-    let request = ExplainRequest {
-        from: "api-client".into(),
-        to: "shop".into(),
-        port: 80,
-        protocol: Protocol::Tcp,
-        dns: vec![],
-    };
-    let mut made = testing::explanation();
-    golden("explain-service", &explanation(&request, &made, &view(80)), 80);
-    made.backends = None;
-    golden("explain-pod", &explanation(&request, &made, &view(80)), 80);
-}
-
-#[test]
 fn every_width_keeps_names_whole() {
     for made in testing::verdicts() {
         for width in 40..=140 {
@@ -139,4 +121,32 @@ fn a_path_of_any_shape_is_drawn() {
     let mut made = testing::upstream_timeout();
     made.path.retain(|hop| hop.hop == egress_core::verdict::Hop::Upstream);
     assert!(verdict(&made, &view(80)).contains("✗"));
+}
+
+#[test]
+fn a_long_command_is_broken_where_a_shell_goes_on() {
+    let command = "egress-agent query --server unix:/var/run/some/long/path/agent.sock".to_owned();
+    let text = verdict(&testing::story(), &View { fix_command: Some(command), ..view(80) });
+    let at = text.find("egress-agent query").unwrap();
+    let lines: Vec<&str> = text[at..].lines().map(str::trim_start).collect();
+    assert_eq!(
+        lines,
+        [
+            "egress-agent query --server unix:/var/run/some/long/path/agent.sock \\",
+            "-n default api-client --to 203.0.113.4:443 --fix \\",
+            "| kubectl apply -f -",
+        ]
+    );
+}
+
+#[test]
+fn a_dns_question_that_was_dropped_names_what_was_asked() {
+    let mut made = testing::dns_failure();
+    made.peer.name = None;
+    let server = "DNS kube-system/kube-dns (10.96.0.10):53/UDP";
+    assert_eq!(flow(&made), format!("default/api-client → {server}"));
+    made.detail.insert("names".into(), serde_json::json!(["api.stripe.com."]));
+    assert_eq!(flow(&made), format!("default/api-client → api.stripe.com asked of {server}"));
+    made.detail.insert("names".into(), serde_json::json!(["a.example", "b.example", "c.example"]));
+    assert_eq!(flow(&made), format!("default/api-client → a.example (and 2 more) asked of {server}"));
 }

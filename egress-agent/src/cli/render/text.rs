@@ -41,7 +41,7 @@ impl Pen {
             (_, _, Ink::Green) => "32",
             (_, _, Ink::Yellow) => "33",
         };
-        if text.is_empty() { String::new() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
+        if text.trim().is_empty() { text.to_owned() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
     }
 }
 

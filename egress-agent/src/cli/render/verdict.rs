@@ -9,6 +9,8 @@ use egress_core::verdict::{
     Verdict,
 };
 
+use serde_json::Value;
+
 use super::View;
 use super::path::path;
 use super::text::{Ink, LABEL, Pen, clean, columns, labelled, marked, wrap};
@@ -51,7 +53,8 @@ pub(in super::super) fn verdict(verdict: &Verdict, view: &View) -> String {
 pub(in super::super) fn flow(verdict: &Verdict) -> String {
     let pod = format!("{}/{}", verdict.pod.namespace, verdict.pod.name);
     let text = match verdict.direction {
-        Direction::Egress => format!("{pod} → {}", endpoint(&verdict.peer, verdict.affects)),
+        Direction::Egress if verdict.affects == Affects::Dns => format!("{pod} → {}", dns_server(verdict)),
+        Direction::Egress => format!("{pod} → {}", endpoint(&verdict.peer)),
         // The port is the one that was dialled: the pod's.
         Direction::Ingress => {
             let PeerRef { port, protocol, .. } = verdict.peer;
@@ -72,24 +75,30 @@ pub(super) fn peer_name(peer: &PeerRef) -> Option<String> {
     peer.name.as_ref().map(|name| name.trim_end_matches('.').to_owned()).or_else(object)
 }
 
-fn endpoint(peer: &PeerRef, affects: Affects) -> String {
+fn endpoint(peer: &PeerRef) -> String {
     let port = port_and_protocol(peer.port, peer.protocol);
-    if affects == Affects::Dns {
-        // The name is what was asked for; the address is the server's.
-        let server = PeerRef { name: None, ..peer.clone() };
-        let server = match peer_name(&server) {
-            Some(name) => format!("{name} ({}){port}", peer.ip),
-            None => format!("{}{port}", bracketed(peer.ip, peer.port)),
-        };
-        return match &peer.name {
-            Some(name) => format!("{} asked of DNS {server}", name.trim_end_matches('.')),
-            None => format!("DNS {server}"),
-        };
-    }
     match peer_name(peer) {
         Some(name) => format!("{name} ({}){port}", peer.ip),
         None => format!("{}{port}", bracketed(peer.ip, peer.port)),
     }
+}
+
+/// A question and whom it was asked of: the name is what was asked for, the address is the server's.
+fn dns_server(verdict: &Verdict) -> String {
+    let server = endpoint(&PeerRef { name: None, ..verdict.peer.clone() });
+    let listed: Vec<&str> = match verdict.detail.get("names") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let asked = match (&verdict.peer.name, &listed[..]) {
+        (Some(name), _) => name.as_str(),
+        (None, [only]) => only,
+        (None, [first, rest @ ..]) => {
+            return format!("{first} (and {} more) asked of DNS {server}", rest.len());
+        }
+        (None, []) => return format!("DNS {server}"),
+    };
+    format!("{} asked of DNS {server}", asked.trim_end_matches('.'))
 }
 
 fn port_and_protocol(port: u16, protocol: Protocol) -> String {
@@ -226,7 +235,10 @@ fn translation(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
 
 fn fix(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     let Some(fix) = &verdict.fix else { return };
-    labelled(out, pen, "Fix", &fix.text, Ink::Plain, view.width);
+    // A manifest goes with its outline, which says what is allowed and not that it is to be allowed.
+    let outline = fix.manifest.is_some() && fix.text.starts_with("podSelector");
+    let text = if outline { format!("Allow it explicitly:\n  {}", fix.text) } else { fix.text.clone() };
+    labelled(out, pen, "Fix", &text, Ink::Plain, view.width);
     let (Some(_), Some(command), State::Active) = (&fix.manifest, &view.fix_command, verdict.state) else {
         return;
     };
@@ -237,20 +249,40 @@ fn fix(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     };
     // Brackets mean something to a shell.
     let to = if peer.ip.is_ipv6() { to } else { to.replace('\'', "") };
-    let query = format!("{command} -n {} {} --to {to} --fix", verdict.pod.namespace, verdict.pod.name);
-    let whole = format!("{query} | kubectl apply -f -");
+    let parts = [
+        command.clone(),
+        format!("-n {} {}", verdict.pod.namespace, verdict.pod.name),
+        format!("--to {to}"),
+        "--fix".to_owned(),
+        "| kubectl apply -f -".to_owned(),
+    ];
     let indent = LABEL + 2;
-    let lines = if indent + columns(&whole) <= view.width {
-        vec![whole]
-    } else {
-        // Still one command when it is pasted.
-        vec![format!("{query} \\"), "  | kubectl apply -f -".to_owned()]
-    };
-    for line in lines {
+    for line in shell_lines(&parts, view.width.saturating_sub(indent)) {
         out.push_str(&" ".repeat(indent));
         out.push_str(&pen.ink(Ink::Green, &clean(&line)));
         out.push('\n');
     }
+}
+
+/// A command on as many lines as it needs: still one command when it is pasted.
+fn shell_lines(parts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        // What goes on needs room for the backslash.
+        let spare = if number + 1 < parts.len() { 2 } else { 0 };
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(part) + spare <= width => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            Some(line) => {
+                line.push_str(" \\");
+                lines.push(format!("  {part}"));
+            }
+            None => lines.push(part.clone()),
+        }
+    }
+    lines
 }
 
 /// Identities and evidence.

@@ -309,14 +309,23 @@ pub struct ExplainResponse {
     /// What to do about a denial.
     #[prost(message, optional, tag = "4")]
     pub fix: ::core::option::Option<Fix>,
-    /// Where the destination is a Service: its backends one by one.
+    /// Where the destination stands for several (a Service's backends, a name's addresses): one by one.
     #[prost(message, optional, tag = "5")]
-    pub service: ::core::option::Option<BackendDecisions>,
+    pub several: ::core::option::Option<BackendDecisions>,
+    /// What else one must know to read this.
+    #[prost(string, repeated, tag = "6")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The source in words.
+    #[prost(string, tag = "7")]
+    pub from: ::prost::alloc::string::String,
+    /// The destination in words.
+    #[prost(string, tag = "8")]
+    pub to: ::prost::alloc::string::String,
 }
-/// The backends of a Service.
+/// Those that a destination stands for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BackendDecisions {
-    /// One for each; none if the Service has no endpoint.
+    /// One for each; none if a Service has no endpoint.
     #[prost(message, repeated, tag = "1")]
     pub backends: ::prost::alloc::vec::Vec<BackendDecision>,
 }
@@ -333,7 +342,7 @@ pub struct SideDecision {
     #[prost(message, repeated, tag = "3")]
     pub policies: ::prost::alloc::vec::Vec<PolicyFinding>,
 }
-/// What is decided for one backend of a Service.
+/// What is decided for one backend of a Service, or one address of a name.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BackendDecision {
     /// Address.

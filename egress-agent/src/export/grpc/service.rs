@@ -18,6 +18,7 @@ use super::convert;
 use super::proto;
 use super::proto::query_response::Message;
 use crate::answers::{Answers, ExplainError};
+use crate::status::AgentStatus;
 
 /// Messages made ready for one following client; beyond that it falls behind in the broadcast channel.
 const READY: usize = 16;
@@ -32,6 +33,11 @@ pub(super) struct Service<A> {
 impl<A: Answers> Service<A> {
     pub(super) fn new(answers: Arc<A>, stop: watch::Receiver<bool>) -> Self {
         Self { answers, stop }
+    }
+
+    async fn status(&self) -> Result<AgentStatus, Status> {
+        let status = self.answers.status().await;
+        status.ok_or_else(|| Status::unavailable(ExplainError::Stopped.to_string()))
     }
 
     /// One pod is asked for, there is nothing about it, and the cluster does not have it either.
@@ -61,7 +67,7 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
         let request = request.into_inner();
         let follow = request.follow;
         let filter = convert::filter_from_proto(request, now())?;
-        let watched = Message::Watched(Box::new(convert::status_to_proto(&self.answers.status().await)));
+        let watched = Message::Watched(Box::new(convert::status_to_proto(&self.status().await?)));
         let (verdicts, receiver) = if follow {
             let (verdicts, receiver) = self.answers.follow(&filter);
             (verdicts, Some(receiver))
@@ -102,7 +108,7 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
         &self,
         _request: Request<proto::GetStatusRequest>,
     ) -> Result<Response<proto::GetStatusResponse>, Status> {
-        Ok(Response::new(convert::status_to_proto(&self.answers.status().await)))
+        Ok(Response::new(convert::status_to_proto(&self.status().await?)))
     }
 }
 

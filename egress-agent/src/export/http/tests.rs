@@ -21,6 +21,7 @@ const WELL: u8 = 0;
 const UNSYNCED: u8 = 1;
 const BLIND: u8 = 2;
 const STUCK: u8 = 3;
+const GONE: u8 = 4;
 
 impl Answers for Moody {
     fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>> {
@@ -35,15 +36,16 @@ impl Answers for Moody {
         self.journal.add_missed(missed);
     }
 
-    async fn status(&self) -> AgentStatus {
+    async fn status(&self) -> Option<AgentStatus> {
         let mut status = testing::status();
         match self.mood.load(Ordering::Relaxed) {
             UNSYNCED => status.policies_as_of.clear(),
             BLIND => status.hooks.retain(|hook| hook.state == HookState::Refused),
             STUCK => std::future::pending().await,
+            GONE => return None,
             _ => {}
         }
-        status
+        Some(status)
     }
 
     async fn knows_pod(&self, _pod: PodRef) -> bool {
@@ -97,9 +99,11 @@ async fn the_pages_say_how_the_agent_is() {
     engine.mood.store(BLIND, Ordering::Relaxed);
     let (code, page) = get_page(at, "/readyz").await;
     assert!(code == 503 && page.contains("no hook is attached"), "{page}");
-    engine.mood.store(STUCK, Ordering::Relaxed);
-    let (code, page) = get_page(at, "/healthz").await;
-    assert!(code == 503 && page.contains("the engine does not answer"), "{page}");
+    for mood in [STUCK, GONE] {
+        engine.mood.store(mood, Ordering::Relaxed);
+        let (code, page) = get_page(at, "/healthz").await;
+        assert!(code == 503 && page.contains("the engine does not answer"), "{page}");
+    }
 
     // Clients that say nothing do not keep the server from ending.
     let _silent = TcpStream::connect(at).await.unwrap();

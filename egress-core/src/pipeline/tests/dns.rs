@@ -31,7 +31,11 @@ fn message(id: u16, name: &str, kind: RecordType, answer: Option<(ResponseCode, 
 
 impl World {
     fn ask(&mut self, at: u64, id: u16, name: &str) {
-        self.record(seen_dns(at, PodOut, &udp(CLIENT, SERVER, &message(id, name, RecordType::A, None))));
+        self.ask_for(at, id, name, RecordType::A);
+    }
+
+    fn ask_for(&mut self, at: u64, id: u16, name: &str, kind: RecordType) {
+        self.record(seen_dns(at, PodOut, &udp(CLIENT, SERVER, &message(id, name, kind, None))));
     }
 
     fn answer(&mut self, at: u64, id: u16, name: &str, code: ResponseCode, filled: bool) {
@@ -129,4 +133,43 @@ fn the_name_that_was_resolved_names_the_peer() {
     let syn = super::wire::tcp(CLIENT, ("203.0.113.4", 443), super::wire::Flag::Syn, 3);
     world.record(dropped(3, &syn));
     assert_eq!(world.only().peer.name.as_deref(), Some("api.stripe.com"));
+}
+
+#[test]
+fn a_forwarder_that_asks_on_with_the_same_identifier_does_not_hide_its_client() {
+    let mut world = World::new(two_pods());
+    // `default/db` is the DNS server here, and asks its own upstream.
+    let (server, upstream): (End, End) = (("10.244.1.6", 53), ("198.51.100.53", 53));
+    let question = message(7, "nope.example", RecordType::A, None);
+    let answer = message(7, "nope.example", RecordType::A, Some((NX, false)));
+    world.record(seen_dns(1, PodOut, &udp(CLIENT, SERVER, &question)));
+    world.record(seen_dns(1, PodIn, &udp(CLIENT, server, &question)));
+    world.record(seen_dns(2, PodOut, &udp(("10.244.1.6", 41_000), upstream, &question)));
+    world.record(seen_dns(3, PodIn, &udp(upstream, ("10.244.1.6", 41_000), &answer)));
+    world.record(seen_dns(4, PodIn, &udp(SERVER, CLIENT, &answer)));
+    world.until(3000);
+    let verdict = world.only();
+    assert_eq!(verdict.pod.name, "api-client");
+    assert_eq!(verdict.path.last().unwrap().outcome, crate::verdict::HopOutcome::Refused);
+}
+
+#[test]
+fn a_name_without_ipv6_addresses_is_no_failure_when_only_those_are_asked_for() {
+    let mut world = World::new(two_pods());
+    world.ask_for(1, 1, "v4only.example", RecordType::AAAA);
+    let answer = message(1, "v4only.example", RecordType::AAAA, Some((ResponseCode::NoError, false)));
+    world.record(seen_dns(2, PodIn, &udp(SERVER, CLIENT, &answer)));
+    world.until(5000);
+    world.silent();
+}
+
+#[test]
+fn a_name_that_resolves_a_minute_later_is_cleared() {
+    let mut world = World::new(two_pods());
+    world.ask(1, 1, "new.example");
+    world.answer(2, 1, "new.example", NX, false);
+    world.until(60_000);
+    world.ask(60_000, 2, "new.example");
+    world.answer(60_001, 2, "new.example", ResponseCode::NoError, true);
+    assert_eq!(world.only().state, State::Cleared);
 }

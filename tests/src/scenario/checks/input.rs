@@ -86,6 +86,8 @@ fn privileges() -> Result<String> {
     let copy = lab.folder().join("egress-agent");
     fs::copy(agent::binary()?, &copy).context("copying the agent")?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    // Only privileges are missing, not a place for the socket.
+    std::os::unix::fs::chown(lab.folder(), Some(NOBODY), Some(NOBODY))?;
     let mut command = Command::new(&copy);
     run_args(&mut command, &lab, FREE_PORT);
     command.uid(NOBODY).gid(NOBODY);

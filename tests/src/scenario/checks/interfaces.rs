@@ -97,7 +97,9 @@ fn table(agent: &Agent) -> Result<()> {
         ensure!(text.contains(word), "the table does not say {word}:\n{text}");
     }
     ensure!(!text.contains('\u{1b}'), "the table is coloured although it is no terminal:\n{text}");
-    let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    // A command to copy stays whole.
+    let prose = text.lines().filter(|line| !line.contains("egress-agent query"));
+    let widest = prose.map(|line| line.chars().count()).max().unwrap_or(0);
     ensure!(widest <= 80, "the table is {widest} columns wide:\n{text}");
     Ok(())
 }

@@ -51,24 +51,29 @@ pub(in super::super) fn explanation_to_proto(explanation: &Explanation) -> proto
         egress: explanation.egress.as_ref().map(side_to_proto),
         ingress: explanation.ingress.as_ref().map(side_to_proto),
         fix: explanation.fix.as_ref().map(fix_to_proto),
-        service: explanation.backends.as_ref().map(backends),
+        several: explanation.backends.as_ref().map(backends),
+        notes: explanation.notes.clone(),
+        from: explanation.from.clone(),
+        to: explanation.to.clone(),
     }
 }
 
 pub(in super::super) fn explanation_from_proto(
     from: proto::ExplainResponse,
 ) -> Result<Explanation, ConvertError> {
-    // A decision that is not known is shown as undecidable: there is nothing cautious to add to that.
     let mut unknown = Unknown::default();
     let decision = unknown.word("decision", from.decision);
     let egress = from.egress.map(|side| side_from_proto(side, &mut unknown));
     let ingress = from.ingress.map(|side| side_from_proto(side, &mut unknown));
     let mut backend = |from| backend_from_proto(from, &mut unknown);
     let backends = from
-        .service
-        .map(|service| service.backends.into_iter().map(&mut backend).collect::<Result<Vec<_>, _>>())
+        .several
+        .map(|several| several.backends.into_iter().map(&mut backend).collect::<Result<Vec<_>, _>>())
         .transpose()?;
-    Ok(Explanation { decision, egress, ingress, fix: from.fix.map(fix_from_proto), backends })
+    let fix = from.fix.map(fix_from_proto);
+    let (mut notes, from, to) = (from.notes, from.from, from.to);
+    notes.extend(unknown.into_hints());
+    Ok(Explanation { decision, egress, ingress, fix, backends, notes, from, to })
 }
 
 fn side_to_proto(side: &SideView) -> proto::SideDecision {
