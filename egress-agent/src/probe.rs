@@ -32,7 +32,7 @@ use egress_core::decode::KernelNames;
 use egress_core::node::DeviceRole;
 
 pub use self::attach::{DeviceAttachment, cleanup};
-pub use self::doctor::diagnose;
+pub use self::doctor::{diagnose, require_privileges};
 pub use self::error::ProbeError;
 use self::load::{Plain, map_error, written};
 use self::symbols::{Symbols, Visibility};

@@ -43,7 +43,11 @@ impl Tracker {
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        let first = out.len();
         self.datagrams.tick(now, out);
+        for event in out.iter_mut().skip(first) {
+            self.dns.name_waiting(event);
+        }
         self.dns.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);

@@ -2,6 +2,7 @@
 
 mod build_ebpf;
 mod demo;
+mod proto;
 mod setup;
 mod test;
 mod toolchain;
@@ -21,6 +22,12 @@ enum Task {
     BuildEbpf,
     /// The main job, live: a blocked pod, the verdict, the fix.
     Demo,
+    /// Generates the gRPC code anew.
+    Proto {
+        /// Only prove that it is fresh.
+        #[arg(long)]
+        check: bool,
+    },
     /// All tests.
     Test(test::Args),
     /// How many instructions the verifier goes through, against the ceilings (root).
@@ -32,6 +39,7 @@ fn main() -> ExitCode {
         Task::Build => setup::build(),
         Task::BuildEbpf => build_ebpf::run().map(|_| ()),
         Task::Demo => demo::run(),
+        Task::Proto { check } => proto::run(check),
         Task::Test(args) => test::run(&args),
         Task::Verifier(args) => verifier::run(&args),
     };

@@ -19,6 +19,7 @@ use crate::export::metrics::{self, Metrics};
 use crate::k8s::{SourceEvent, SourceWatch};
 use crate::netlink::conntrack::{Conntrack, ConntrackTable};
 use crate::netlink::{filters, network};
+use crate::probe;
 
 /// Verdicts held in memory.
 const HISTORY: usize = 100_000;
@@ -47,8 +48,11 @@ struct Started {
 pub(super) fn run(args: &RunArgs) -> Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // What is missing or taken is told before anything is attached.
+    probe::require_privileges()?;
+    let listeners = runtime.block_on(bind(args))?;
     let started = start(&args.sources, None, args.metrics_pod_label())?;
-    let result = runtime.block_on(serve(args, &started));
+    let result = runtime.block_on(serve(listeners, &started));
     started.engine.stop();
     result
 }
@@ -56,6 +60,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
 /// `record`
 pub(super) fn record(args: &RecordArgs) -> Result<()> {
     log();
+    probe::require_privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let started = start(&args.sources, Some(args.file.clone()), true)?;
     let result = runtime.block_on(async {
@@ -110,12 +115,15 @@ fn to_engine(outbox: &Outbox) -> impl Fn(egress_core::node::NodeChange) + Send +
     }
 }
 
-async fn serve(args: &RunArgs, started: &Started) -> Result<()> {
+async fn bind(args: &RunArgs) -> Result<(Vec<Listener>, HttpListener)> {
     let mut listeners = Vec::new();
     for address in args.grpc_addresses() {
         listeners.push(Listener::bind(&address).await?);
     }
-    let pages = HttpListener::bind(&args.metrics_address()).await?;
+    Ok((listeners, HttpListener::bind(&args.metrics_address()).await?))
+}
+
+async fn serve((listeners, pages): (Vec<Listener>, HttpListener), started: &Started) -> Result<()> {
     for listener in &listeners {
         tracing::info!("gRPC on {}", listener.address());
     }

@@ -12,6 +12,20 @@ const NEEDED: &[(u32, &str)] = &[(39, "CAP_BPF"), (38, "CAP_PERFMON"), (12, "CAP
 /// `CAP_SYS_ADMIN`, which stands for the first two.
 const SYS_ADMIN: u32 = 21;
 
+/// Whether this process may load and attach at all.
+///
+/// # Errors
+/// [`ProbeError::Privileges`], with the capabilities that are missing.
+pub fn require_privileges() -> Result<(), ProbeError> {
+    let have = sys::capabilities();
+    let has = |number: u32| have >> number & 1 != 0;
+    if NEEDED.iter().any(|(number, _)| !(has(*number) || matches!(number, 38 | 39) && has(SYS_ADMIN))) {
+        let what = "watching this node".to_owned();
+        return Err(ProbeError::Privileges { what, missing: missing_capabilities() });
+    }
+    Ok(())
+}
+
 /// The capabilities that this thread lacks, as words; where it lacks none, somebody else forbids it.
 pub(super) fn missing_capabilities() -> String {
     let have = sys::capabilities();

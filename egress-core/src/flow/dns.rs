@@ -9,6 +9,7 @@ use super::lookup::{Lookup, QUESTIONS, Question};
 use super::tcp::sighting;
 use crate::decode::{DnsAnswer, DnsMessage, IcmpError, Observation, PacketSeen, Tap, Tuple};
 use crate::time::Mono;
+use crate::verdict::SocketAddress;
 
 /// A question within this time of another one of the same base name belongs to the same lookup.
 const SAME_LOOKUP: Duration = Duration::from_secs(6);
@@ -31,6 +32,8 @@ pub(super) struct Dns {
     /// Which lookups a question on the wire may belong to, by identifier and name (addresses may be translated,
     /// and a forwarder asks on with the identifier it was asked with).
     wire: HashMap<(u16, String), Vec<(IpAddr, String)>>,
+    /// When a question of a pod to a server was last lost in this node.
+    losing: HashMap<(IpAddr, SocketAddress), Mono>,
     /// Pods that were asked: DNS servers of their own.
     servers: HashSet<IpAddr>,
     responses: Vec<Response>,
@@ -144,7 +147,10 @@ impl Dns {
             kind: message.kind.clone(),
             asked: seen.at,
             answered: None,
-            dropped: false,
+            dropped: self
+                .losing
+                .get(&(pod, client.destination))
+                .is_some_and(|at| seen.at.since(*at) < REPEAT),
             journey,
         });
         let askers = self.wire.entry((message.id, message.name.clone())).or_default();
@@ -206,13 +212,33 @@ impl Dns {
         }
     }
 
-    /// A question was lost in this node.
-    pub(super) fn dropped(&mut self, client: &Tuple) {
-        for lookup in self.lookups.values_mut().filter(|lookup| lookup.pod == client.source.ip) {
-            for question in lookup.questions.iter_mut().filter(|q| q.client == *client) {
+    /// A question was lost in this node. The kernel reports one drop of several in a row, so the others that the
+    /// pod has open at this server were lost with it.
+    pub(super) fn dropped(&mut self, client: &Tuple, at: Mono) {
+        let (pod, server) = (client.source.ip, client.destination);
+        if self.losing.len() >= CAPACITY {
+            self.losing.clear();
+        }
+        self.losing.insert((pod, server), at);
+        for lookup in self.lookups.values_mut().filter(|lookup| lookup.pod == pod) {
+            let waiting = lookup.questions.iter_mut().filter(|q| q.answered.is_none());
+            for question in waiting.filter(|q| q.client.destination == server && at.since(q.asked) < REPEAT) {
                 question.dropped = true;
             }
         }
+    }
+
+    /// Adds the names whose questions were lost to the event of a lost question.
+    pub(super) fn name_waiting(&self, event: &mut FlowEvent) {
+        let super::Outcome::Dropped { names, .. } = &mut event.outcome else { return };
+        let (pod, server) = (event.client.source.ip, event.client.destination);
+        for lookup in self.lookups.values().filter(|lookup| lookup.pod == pod) {
+            let lost = |q: &Question| q.dropped && q.answered.is_none() && q.client.destination == server;
+            if lookup.questions.iter().any(lost) && !names.contains(&lookup.base) && names.len() < QUESTIONS {
+                names.push(lookup.base.clone());
+            }
+        }
+        names.sort_unstable();
     }
 
     /// An ICMP error about a question: the server's port is closed.

@@ -12,6 +12,8 @@ use crate::verdict::SocketAddress;
 
 /// Open verdicts kept at most; the oldest is let go (the history keeps it).
 const CAPACITY: usize = 16_384;
+/// DNS names kept of one verdict.
+const NAMES: usize = 16;
 /// A failure after this long a pause is a new episode.
 const EPISODE: Duration = Duration::from_secs(15 * 60);
 
@@ -128,12 +130,8 @@ impl Book {
 
 /// The open verdict with what is new. The better cause stays; the counts add up.
 fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
-    let better = rank(fresh.cause) <= rank(open.cause);
-    let (mut kept, other) = if better { (fresh.clone(), open) } else { (open.clone(), &fresh) };
-    let sure = open.cause == fresh.cause && open.confidence < fresh.confidence;
-    if sure {
-        kept.confidence = open.confidence;
-    }
+    let (mut kept, other) =
+        if knows_more(&fresh, open) { (fresh.clone(), open) } else { (open.clone(), &fresh) };
     kept.id.clone_from(&open.id);
     kept.count = open.count + fresh.count;
     kept.first_seen = open.first_seen.min(fresh.first_seen);
@@ -142,6 +140,7 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     kept.translation.source = kept.translation.source.or(other.translation.source);
     kept.translation.destination = kept.translation.destination.or(other.translation.destination);
     kept.peer.name = kept.peer.name.take().or_else(|| other.peer.name.clone());
+    add_names(&mut kept, other);
     let mut evidence = open.evidence.clone();
     for piece in fresh.evidence {
         if !evidence.contains(&piece) {
@@ -154,6 +153,27 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     }
     kept.evidence = evidence;
     kept
+}
+
+/// Whether what is new tells the cause at least as well as what is open: a better cause, the same one as surely,
+/// and never silence over a drop that was seen.
+fn knows_more(fresh: &Verdict, open: &Verdict) -> bool {
+    let saw_drop = |verdict: &Verdict| verdict.detail.contains_key("reason");
+    let key = |verdict: &Verdict| (rank(verdict.cause), verdict.confidence, !saw_drop(verdict));
+    key(fresh) <= key(open)
+}
+
+/// `detail.names`: every name that waited, from both.
+fn add_names(kept: &mut Verdict, other: &Verdict) {
+    let Some(serde_json::Value::Array(others)) = other.detail.get("names") else { return };
+    let names = kept.detail.entry("names").or_insert_with(|| serde_json::Value::Array(Vec::new()));
+    if let serde_json::Value::Array(names) = names {
+        for name in others {
+            if !names.contains(name) && names.len() < NAMES {
+                names.push(name.clone());
+            }
+        }
+    }
 }
 
 /// Order when several fit; silence and ignorance last.
