@@ -118,6 +118,13 @@ impl Site {
         assert!(output.status.success(), "nft {command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Takes IPv6 away.
+    pub(crate) fn without_ipv6(&self) {
+        for name in [&self.pod, &self.node] {
+            self.run(&format!("ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1"));
+        }
+    }
+
     /// Packets that the rule with this destination counted.
     pub(crate) fn nft_counter(&self, destination: &str) -> u64 {
         let rules = self.output("nft list table inet t");
