@@ -46,7 +46,7 @@ impl Tracker {
         let first = out.len();
         self.datagrams.tick(now, out);
         for event in out.iter_mut().skip(first) {
-            self.dns.name_waiting(event);
+            self.dns.complete(event);
         }
         self.dns.tick(now, out);
         self.stalls.expire(now);

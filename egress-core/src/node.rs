@@ -138,7 +138,7 @@ pub struct ConntrackQuery {
     pub protocol: Protocol,
     /// Source as the pod sent it.
     pub source: SocketAddress,
-    /// Destination as the pod sent it.
+    /// Destination as the pod sent it; port 0 for ICMP, whose identifier is the source's port.
     pub destination: SocketAddress,
 }
 

@@ -194,7 +194,10 @@ impl Pipeline {
     }
 
     fn add_counted(&mut self, seen: &Observation, counted: &Aggregated) {
-        if counted.protocol == 6 && !counted.syn {
+        // Segments count by their harm, DNS questions where they are asked.
+        if (counted.protocol == 6 && !counted.syn)
+            || (counted.protocol == 17 && counted.destination.port == 53)
+        {
             return;
         }
         let key = (counted.source, counted.destination, counted.protocol);

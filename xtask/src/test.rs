@@ -1,15 +1,19 @@
 //! `cargo xtask test`: everything that must hold, in the order of how soon it can say no.
 
+mod tally;
+
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{setup, vm};
+use self::tally::Tally;
+use crate::{build_ebpf, proto, setup, vm};
 
 /// Which tests.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to run; all but the VMs without it.
+    /// What to run; everything without it.
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -25,83 +29,80 @@ enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The kernel side on this kernel (root).
-    Probe,
-    /// The kernel side on other kernels, under QEMU.
+    /// The kernel tests on other kernels, under QEMU.
     Vm(vm::Args),
 }
 
-/// Runs them.
+/// Runs them and says what they came to; a part that fails does not keep the next from running.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
+    let mut tally = Tally::default();
     match &args.part {
-        Some(Part::Unit) => unit()?,
-        Some(Part::Lab { args }) => lab(args)?,
-        Some(Part::Probe) => probe()?,
-        Some(Part::Vm(args)) => vm::run(args).map(|_| ())?,
+        Some(Part::Unit) => unit(&mut tally),
+        Some(Part::Lab { args }) => lab(&mut tally, args),
+        Some(Part::Vm(args)) => tally.lines("other kernels", vm::run(args)),
         None => {
-            unit()?;
-            probe()?;
-            lab(&[])?;
+            // With the programs embedded, the tests of the probe have something to load.
+            step("eBPF programs");
+            tally.one("eBPF programs", build_ebpf::run().map(drop));
+            unit(&mut tally);
+            step("generated code");
+            tally.one("generated code", proto::run(true));
+            lab(&mut tally, &[]);
+            step("other kernels");
+            tally.lines("other kernels", vm::run(&vm::Args::default()));
         }
     }
-    println!("all of it took {:.0} s", began.elapsed().as_secs_f64());
+    println!("\nall of it took {:.0} s", began.elapsed().as_secs_f64());
+    tally.print();
+    if !tally.good() {
+        bail!("not all tests passed");
+    }
+    if is_ci() && !tally.complete() {
+        bail!("skipped what must not be skipped in CI");
+    }
     Ok(())
 }
 
-fn unit() -> Result<()> {
+fn unit(tally: &mut Tally) {
     step("format");
-    setup::run(&mut setup::cargo(&["fmt", "--all", "--check"])?)?;
+    tally.one("format", cargo(&["fmt", "--all", "--check"]));
     step("lints");
-    setup::run(&mut setup::cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "--deny",
-        "warnings",
-    ])?)?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    tally.one("lints", cargo(&lints));
     step("unit tests");
-    setup::run(&mut setup::cargo(&["test", "--workspace", "--quiet"])?)
-}
-
-/// The probe's tests, with the eBPF programs inside: among the unit tests they are skipped where those were not
-/// built yet.
-fn probe() -> Result<()> {
-    step("kernel side");
-    if !setup::is_root() {
-        println!("skipped: loading eBPF programs needs root");
-        println!("         run: sudo --preserve-env=PATH,HOME cargo xtask test probe");
-        if is_ci() {
-            bail!("the kernel side must not be skipped in CI");
-        }
-        return Ok(());
+    match setup::cargo(&["test", "--workspace", "--no-fail-fast", "--quiet"]) {
+        Ok(mut tests) => tally.run("unit tests", &mut tests),
+        Err(error) => tally.one("unit tests", Err(error)),
     }
-    setup::ensure(setup::LAB)?;
-    crate::build_ebpf::run()?;
-    setup::run(&mut setup::cargo(&["test", "--package", "egress-agent", "--test", "probe"])?)
 }
 
-fn lab(args: &[String]) -> Result<()> {
+fn cargo(args: &[&str]) -> Result<()> {
+    setup::run(&mut setup::cargo(args)?)
+}
+
+fn lab(tally: &mut Tally, args: &[String]) {
     step("lab");
     if !setup::is_root() {
-        // Said aloud, and fatal where nobody listens.
-        println!("skipped: the lab builds network namespaces and loads BPF programs, which needs root");
-        println!("         run: sudo --preserve-env=PATH,HOME cargo xtask test lab");
-        if is_ci() {
-            bail!("the lab must not be skipped in CI");
-        }
-        return Ok(());
+        tally.skip(
+            "lab",
+            "network namespaces and BPF programs need root: sudo --preserve-env=PATH,HOME cargo xtask test lab",
+        );
+        return;
     }
+    match prepare_lab() {
+        Ok(mut lab) => tally.run("lab", lab.args(args)),
+        Err(error) => tally.one("lab", Err(error)),
+    }
+}
+
+/// Installs and builds what the lab needs.
+fn prepare_lab() -> Result<Command> {
     setup::ensure(setup::LAB)?;
     setup::build()?;
-    let mut lab = std::process::Command::new(setup::binaries()?.join("egress-lab"));
-    lab.arg("test").args(args);
-    if is_ci() {
-        lab.arg("--no-skip");
-    }
-    setup::run(&mut lab)
+    let mut lab = Command::new(setup::binaries()?.join("egress-lab"));
+    lab.arg("test");
+    Ok(lab)
 }
 
 fn step(what: &str) {

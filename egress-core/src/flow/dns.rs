@@ -151,6 +151,7 @@ impl Dns {
                 .losing
                 .get(&(pod, client.destination))
                 .is_some_and(|at| seen.at.since(*at) < REPEAT),
+            told: false,
             journey,
         });
         let askers = self.wire.entry((message.id, message.name.clone())).or_default();
@@ -228,17 +229,24 @@ impl Dns {
         }
     }
 
-    /// Adds the names whose questions were lost to the event of a lost question.
-    pub(super) fn name_waiting(&self, event: &mut FlowEvent) {
+    /// Completes the event of a lost question by the names that wait, and by the questions whose drops the kernel
+    /// only counted.
+    pub(super) fn complete(&mut self, event: &mut FlowEvent) {
         let super::Outcome::Dropped { names, .. } = &mut event.outcome else { return };
         let (pod, server) = (event.client.source.ip, event.client.destination);
-        for lookup in self.lookups.values().filter(|lookup| lookup.pod == pod) {
-            let lost = |q: &Question| q.dropped && q.answered.is_none() && q.client.destination == server;
-            if lookup.questions.iter().any(lost) && !names.contains(&lookup.base) && names.len() < QUESTIONS {
-                names.push(lookup.base.clone());
+        let mut lost = 0;
+        for lookup in self.lookups.values_mut().filter(|lookup| lookup.pod == pod) {
+            let waiting = lookup.questions.iter_mut().filter(|q| q.dropped && q.answered.is_none());
+            for question in waiting.filter(|q| q.client.destination == server) {
+                lost += u64::from(!std::mem::replace(&mut question.told, true));
+                event.last = event.last.max(question.asked);
+                if !names.contains(&lookup.base) && names.len() < QUESTIONS {
+                    names.push(lookup.base.clone());
+                }
             }
         }
         names.sort_unstable();
+        event.failed = event.failed.max(lost);
     }
 
     /// An ICMP error about a question: the server's port is closed.

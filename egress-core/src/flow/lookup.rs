@@ -26,6 +26,8 @@ pub(super) struct Question {
     pub(super) answered: Option<DnsOutcome>,
     /// Lost in this node: another verdict tells of it.
     pub(super) dropped: bool,
+    /// That verdict counts it.
+    pub(super) told: bool,
     pub(super) journey: Journey,
 }
 

@@ -165,10 +165,12 @@ impl Pipeline {
         }
         let unseen = translation.source.is_none() || translation.destination.is_none();
         if unseen && event.client.source.port != 0 {
+            // An echo is known by its identifier, which stands in the place of the source port.
+            let port = if protocol == Protocol::Icmp { 0 } else { event.client.destination.port };
             let query = ConntrackQuery {
                 protocol,
                 source: event.client.source,
-                destination: event.client.destination,
+                destination: SocketAddress { ip: event.client.destination.ip, port },
             };
             self.ask(query, subject.clone());
         }

@@ -43,7 +43,8 @@ impl Case<'_> {
     #[must_use]
     pub fn target(&self) -> String {
         let to = self.event.client.destination;
-        let address = match (to.ip, to.port) {
+        let port = if self.protocol() == Protocol::Icmp { 0 } else { to.port };
+        let address = match (to.ip, port) {
             (ip, 0) => format!("{ip}"),
             (std::net::IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
             (ip, port) => format!("{ip}:{port}"),

@@ -23,13 +23,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let source = case.translation.source.map_or(left.tuple.source.ip, |source| source.ip);
     let translated = source != case.event.client.source.ip;
     let as_what = if translated { format!(" as {source}") } else { String::new() };
-    let summary = format!(
-        "{} SYN{} to {} left the node by {name}{as_what} and nothing came back.",
-        case.event.failed,
-        if case.event.failed == 1 { "" } else { "s" },
-        case.target(),
-    )
-    .replace("SYN", if case.protocol() == crate::protocol::Protocol::Tcp { "SYN" } else { "packet" });
+    let packet = case.packet_word();
+    let summary =
+        format!("The {packet} to {} left the node by {name}{as_what} and nothing came back.", case.target());
     let mut judgement = Judgement::new(Cause::UpstreamTimeout, Confidence::Certain, Stage::Upstream, summary)
         .with("device", name.clone())
         .with("source", source.to_string());
