@@ -1,5 +1,6 @@
 //! Every chore of the project as `cargo xtask …`.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod proto;
@@ -16,6 +17,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
 enum Task {
+    /// What the agent costs on this machine, beside the budgets (root).
+    Bench(bench::Args),
     /// The eBPF programs and the agent with them inside.
     Build,
     /// The eBPF programs only; finds or installs their toolchain.
@@ -36,6 +39,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
         Task::Build => setup::build(),
         Task::BuildEbpf => build_ebpf::run().map(|_| ()),
         Task::Demo => demo::run(),
