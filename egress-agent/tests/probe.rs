@@ -417,6 +417,40 @@ fn holds_until_killed() {
     }
 }
 
+#[test]
+fn clsact_filters_stand_aside_without_a_heartbeat() {
+    let Some(site) = Site::build("beat") else { return };
+    on_site(site, |site| {
+        let options = ProbeOptions { force_clsact: true, ..ProbeOptions::default() };
+        let mut probe = watch(site, &options);
+        // Nobody says for 3 s that the agent is alive.
+        let stale = Instant::now() + Duration::from_millis(3500);
+        while Instant::now() < stale {
+            probe.wait(stale.saturating_duration_since(Instant::now()), None);
+            probe.read(&mut |_| {});
+        }
+        site.connect("10.99.0.1:9", Duration::from_millis(500));
+        let mut heard = Heard::default();
+        let deadline = Instant::now() + PATIENCE;
+        while !heard.states.iter().any(|state| state.sk_err == 111) {
+            assert!(Instant::now() < deadline, "the other hooks go on");
+            probe.wait(Duration::from_millis(50), None);
+            probe.read(&mut |bytes| heard.note(bytes));
+        }
+        assert!(heard.packets.is_empty(), "{:?}", heard.packets);
+        probe.heartbeat();
+        let mut pauses = 0;
+        probe.poll_aggregates(0, &mut |bytes| {
+            pauses += read_record::<LossRecord>(bytes).map_or(0, |loss| u64::from(loss.stage == 5));
+        });
+        assert_eq!(pauses, 1, "the pause is a loss that is told");
+        site.connect("10.99.0.1:9", Duration::from_millis(500));
+        heard.until(&mut probe, "the SYN at the pod's device", |heard| {
+            heard.packet(TapPoint::PodOut, PacketClass::TcpControl).is_some()
+        });
+    });
+}
+
 /// What the verifier goes through must not creep up: older kernels have lower limits, and loading takes time.
 #[test]
 fn programs_stay_below_their_ceilings() {
