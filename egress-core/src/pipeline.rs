@@ -26,6 +26,8 @@ use crate::verdict::{Book, SocketAddress, Subject, Verdict};
 const QUESTIONS: usize = 1024;
 /// Dropped tuples whose verdict is remembered, for drops that are only counted.
 const DROPPED: usize = 16_384;
+/// How often pods that are long gone are forgotten.
+const EXPIRE: Duration = Duration::from_secs(10);
 /// Losses are remembered this long.
 const LOSS_MEMORY: Duration = Duration::from_secs(900);
 
@@ -47,6 +49,7 @@ pub struct Pipeline {
     dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
     losses: VecDeque<(Mono, u64)>,
     undecoded: u64,
+    expired: Mono,
 }
 
 impl Pipeline {
@@ -69,6 +72,7 @@ impl Pipeline {
             dropped: HashMap::new(),
             losses: VecDeque::new(),
             undecoded: 0,
+            expired: Mono(0),
         }
     }
 
@@ -88,6 +92,10 @@ impl Pipeline {
             }
             Input::Tick { now, offset } => {
                 self.clock = offset;
+                if now.since(self.expired) >= EXPIRE {
+                    self.expired = now;
+                    self.index.expire(now);
+                }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
                 self.count_dns(now);

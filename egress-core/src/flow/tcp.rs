@@ -19,7 +19,7 @@ impl Tracker {
         let Transport::Tcp { seq, ack, .. } = packet.transport else { return };
         let sighting = sighting(seen, packet);
         if packet.is_syn() {
-            self.syn(seen, at, seq, sighting);
+            self.syn(seen, at, seq, sighting, out);
         } else if packet.is_syn_ack() {
             self.syn_ack(seen, at, ack.wrapping_sub(1), sighting, out);
         } else if packet.is_reset() {
@@ -27,7 +27,14 @@ impl Tracker {
         }
     }
 
-    fn syn(&mut self, seen: &Observation, at: &PacketSeen, isn: u32, sighting: Sighting) {
+    fn syn(
+        &mut self,
+        seen: &Observation,
+        at: &PacketSeen,
+        isn: u32,
+        sighting: Sighting,
+        out: &mut Vec<FlowEvent>,
+    ) {
         let tuple = at.packet.tuple;
         let attempt = match at.tap {
             Tap::PodOut => {
@@ -52,6 +59,10 @@ impl Tracker {
             }
         };
         attempt.journey.note_request(at.tap, sighting);
+        // TC counts SYNs as well: the only witness where the pod's namespace is not known.
+        if at.tap == Tap::PodOut && attempt.syns > RETRANSMITS {
+            unanswered(attempt, seen, out);
+        }
     }
 
     fn syn_ack(

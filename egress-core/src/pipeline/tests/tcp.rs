@@ -154,3 +154,24 @@ fn a_dropped_segment_that_is_not_missed_does_no_harm() {
     world.record(dropped(10_000, &tcp(CLIENT, SERVER, Flag::Data, 500)));
     assert_eq!(world.only().cause, Cause::FirewallDrop);
 }
+
+#[test]
+fn syns_seen_by_tc_alone_are_enough_for_a_timeout() {
+    let mut world = World::new(two_pods());
+    for at in [1, 1001, 2001] {
+        world.record(seen(at, PodOut, &syn()));
+        world.record(seen(at, UplinkOut, &tcp(NODE, SERVER, Flag::Syn, 100)));
+    }
+    assert_eq!((world.only().cause, world.only().count), (Cause::UpstreamTimeout, 3));
+}
+
+#[test]
+fn an_answer_read_with_its_syn_is_in_time() {
+    let mut world = World::new(two_pods());
+    world.record(seen(1, PodOut, &syn()));
+    world.record(seen(2, PodIn, &tcp(SERVER, CLIENT, Flag::SynAck, 100)));
+    world.record(seen(1001, PodOut, &syn()));
+    world.record(seen(2001, PodOut, &syn()));
+    world.until(10_000);
+    world.silent();
+}
