@@ -26,6 +26,10 @@ use crate::verdict::{Book, SocketAddress, Subject, Verdict};
 const QUESTIONS: usize = 1024;
 /// Dropped tuples whose verdict is remembered, for drops that are only counted.
 const DROPPED: usize = 16_384;
+/// Filters that are read so soon after a drop were there when it happened.
+const JUST_NOW: Duration = Duration::from_secs(2);
+/// Drops kept to be judged again.
+const UNATTRIBUTED: usize = 64;
 /// How often pods that are long gone are forgotten.
 const EXPIRE: Duration = Duration::from_secs(10);
 /// Losses are remembered this long.
@@ -48,6 +52,8 @@ pub struct Pipeline {
     asked: HashMap<ConntrackQuery, Subject>,
     dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
     losses: VecDeque<(Mono, u64)>,
+    /// Drops of filters that nobody could be named for.
+    unattributed: VecDeque<FlowEvent>,
     undecoded: u64,
     expired: Mono,
 }
@@ -71,6 +77,7 @@ impl Pipeline {
             asked: HashMap::new(),
             dropped: HashMap::new(),
             losses: VecDeque::new(),
+            unattributed: VecDeque::new(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -166,7 +173,10 @@ impl Pipeline {
     fn node_changed(&mut self, change: NodeChange, at: Mono) {
         match change {
             NodeChange::Network(network) => self.node.set_network(network),
-            NodeChange::Filters(filters) => self.node.set_filters(filters),
+            NodeChange::Filters(filters) => {
+                self.node.set_filters(filters);
+                self.judge_again(at);
+            }
             NodeChange::PodNetns { namespace, name, netns, device } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
                 if let Some(device) = device {
@@ -266,6 +276,16 @@ impl Pipeline {
     /// Events lost since the flow began.
     fn lost_since(&self, first: Mono) -> u64 {
         self.losses.iter().rev().take_while(|(at, _)| *at >= first).map(|(_, count)| count).sum()
+    }
+
+    /// Drops that were judged before it was known who filters: the rules may have been made just then.
+    fn judge_again(&mut self, now: Mono) {
+        for mut event in std::mem::take(&mut self.unattributed) {
+            if now.since(event.at) < JUST_NOW {
+                event.failed = 0;
+                self.judge(&event);
+            }
+        }
     }
 
     fn ask(&mut self, query: ConntrackQuery, subject: Subject) {

@@ -159,6 +159,10 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
+        if case.filtered().is_some() && !case.attributed() {
+            self.unattributed.push_back(event.clone());
+            self.unattributed.truncate(super::UNATTRIBUTED);
+        }
         if let Some(drop) = drop {
             let tuple = drop.packet.tuple;
             self.remember_drop(tuple.source.ip, tuple.destination, tuple.protocol, subject.clone());

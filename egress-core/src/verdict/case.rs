@@ -1,10 +1,11 @@
 //! All that a cause is decided from: the flow's failure, who the ends are, what policies say, and the node.
 
+use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
 use crate::identity::Endpoint;
-use crate::node::NodeState;
+use crate::node::{Attribution, NodeState};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -87,6 +88,12 @@ impl Case<'_> {
     #[must_use]
     pub fn filtered(&self) -> Option<&DropSeen> {
         self.dropped().map(|(drop, _)| drop).filter(|drop| matches!(drop.site, DropSite::Filter(_)))
+    }
+
+    /// It is known which table or chain dropped it.
+    #[must_use]
+    pub fn attributed(&self) -> bool {
+        self.filtered().is_some_and(|drop| place::attribution(self, drop) != Attribution::Unknown)
     }
 
     /// Policies deny it.

@@ -3,7 +3,7 @@
 pub(super) mod dns_failure;
 pub(super) mod firewall_drop;
 pub(super) mod nat_missing;
-mod place;
+pub(super) mod place;
 pub(super) mod policy_drop;
 pub(super) mod unknown;
 pub(super) mod upstream_refused;

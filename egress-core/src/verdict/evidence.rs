@@ -42,7 +42,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     }
     match &case.event.outcome {
         Outcome::Dropped { drop, .. } => {
-            let hook = match drop.hook.as_str() {
+            let hook = match super::causes::place::hook(case, drop).as_str() {
                 "" => String::new(),
                 hook => format!(" ({hook})"),
             };

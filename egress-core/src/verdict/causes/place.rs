@@ -9,13 +9,13 @@ use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 
 /// `netfilter FORWARD`, `tc egress of eth0`, `reverse-path filter`, …
-pub(super) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
+pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     let device = || {
         let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
         case.node.device_name(index).map_or(String::new(), |name| format!(" of {name}"))
     };
     match drop.site {
-        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match drop.hook {
+        DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match hook(case, drop) {
             Hook::Unknown => "netfilter".to_owned(),
             hook => format!("netfilter {}", hook.as_str()),
         },
@@ -37,20 +37,21 @@ pub(super) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
 }
 
 /// Where it was: inside the pod, or in the node.
-pub(super) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
+pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
     let node = case.node.netns();
     if node == 0 || drop.netns == node || drop.netns == 0 { Stage::Node } else { Stage::Pod }
 }
 
 /// The kernel's own words, as facts of the verdict.
-pub(super) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> Judgement {
+pub(in crate::verdict) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> Judgement {
     let mut judgement = judgement
         .with("reason", &*drop.reason)
         .with("function", &*drop.function)
         .with("packet", case.packet_word())
         .at(words(case, drop));
-    if drop.hook != Hook::Unknown {
-        judgement = judgement.with("hook", drop.hook.as_str());
+    let hook = hook(case, drop);
+    if hook != Hook::Unknown {
+        judgement = judgement.with("hook", hook.as_str());
     }
     if let Some(device) = case.node.device_name(drop.ifindex) {
         judgement = judgement.with("device", device);
@@ -70,19 +71,34 @@ pub(super) fn facts(judgement: Judgement, case: &Case<'_>, drop: &DropSeen) -> J
     judgement
 }
 
+/// The netfilter hook. A bridged packet (`br_netfilter`) has no route in any hook, so where it came in by a port of a
+/// bridge and nothing drops before routing, it was forwarded.
+pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
+    let bridged = case.node.device(drop.ifindex).is_some_and(|device| device.master != 0);
+    let DropSite::Filter(kind) = drop.site else { return drop.hook };
+    let v6 = drop.packet.tuple.source.ip.is_ipv6();
+    if drop.hook == Hook::Prerouting
+        && bridged
+        && case.node.attribute(kind, drop.hook, v6) == Attribution::Unknown
+    {
+        return Hook::Forward;
+    }
+    drop.hook
+}
+
 /// Who could have dropped it, if it was netfilter of the node.
-pub(super) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
+pub(in crate::verdict) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
     match drop.site {
         DropSite::Filter(kind @ (FilterKind::Nftables | FilterKind::Netfilter))
             if stage(case, drop) == Stage::Node =>
         {
-            case.node.attribute(kind, drop.hook, drop.packet.tuple.source.ip.is_ipv6())
+            case.node.attribute(kind, hook(case, drop), drop.packet.tuple.source.ip.is_ipv6())
         }
         _ => Attribution::Unknown,
     }
 }
 
 /// A list of strings as JSON.
-pub(super) fn list(words: &[String]) -> Value {
+pub(in crate::verdict) fn list(words: &[String]) -> Value {
     json!(words)
 }
