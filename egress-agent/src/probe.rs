@@ -36,6 +36,7 @@ pub use self::doctor::{diagnose, require_privileges};
 pub use self::error::ProbeError;
 use self::load::{Plain, map_error, written};
 use self::symbols::{Symbols, Visibility};
+use crate::host;
 use crate::status::{EventCount, HookState, HookStatus};
 
 /// Entries of the map of namespaces.
@@ -218,7 +219,7 @@ impl Probe {
     /// Hands over the records of all CPUs, in the order of time, in place. Returns how many.
     pub fn read(&mut self, each: &mut dyn FnMut(&[u8])) -> u64 {
         let delivered = self.stats.delivered();
-        self.rings.read(&mut |record| {
+        self.rings.read(host::monotonic().0, &mut |record| {
             delivered.note(record);
             each(record);
         })

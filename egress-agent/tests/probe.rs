@@ -6,10 +6,14 @@
 mod site;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use egress_agent::probe::{Probe, ProbeOptions};
 use egress_agent::status::HookState;
 use egress_common::{
@@ -203,6 +207,7 @@ fn in_a_flood_every_drop_is_accounted_for() {
         while !flood.is_finished() {
             account.read(&mut probe);
             probe.wait(Duration::from_millis(10), None);
+            probe.heartbeat();
         }
         flood.join().expect("the flood");
         let dropped = site.nft_counter("192.0.2.9");
@@ -213,6 +218,8 @@ fn in_a_flood_every_drop_is_accounted_for() {
         }
         println!("{dropped} dropped: {account:?}");
         assert_eq!(account.sum(), dropped, "{account:?}");
+        assert_eq!(account.taps(), sent, "the pod's device saw every SYN, reported or not: {account:?}");
+        assert!(account.withheld > sent / 2, "a flood of SYNs is no flood of records: {account:?}");
         assert!(account.reported < dropped / 10, "a flood of drops is no flood of records: {account:?}");
         assert_eq!(account.strangers, 0);
     });
@@ -227,11 +234,22 @@ struct Account {
     overflow: u64,
     /// Records of other pods.
     strangers: u64,
+    /// TC records from the pod's device: SYNs and DNS.
+    packets: u64,
+    /// TC records withheld by the pod's budget.
+    withheld: u64,
+    /// TC records that found no room.
+    packets_lost: u64,
 }
 
 impl Account {
     fn sum(&self) -> u64 {
         self.reported + self.aggregated + self.lost + self.overflow
+    }
+
+    /// What TC saw at the pod's device.
+    fn taps(&self) -> u64 {
+        self.packets + self.withheld + self.packets_lost
     }
 
     fn read(&mut self, probe: &mut Probe) {
@@ -245,6 +263,9 @@ impl Account {
                 self.reported += 1;
             }
             self.strangers += u64::from(record.header.pod_slot != SLOT);
+        } else if let Some(record) = read_record::<PacketRecord>(bytes) {
+            let wanted = [PacketClass::TcpControl, PacketClass::Dns].map(|class| class as u8);
+            self.packets += u64::from(record.tap == TapPoint::PodOut as u8 && wanted.contains(&record.class));
         } else if let Some(record) = read_record::<AggregateRecord>(bytes) {
             if record.key.destination[12..] == [192, 0, 2, 9] {
                 self.aggregated += record.count;
@@ -257,8 +278,36 @@ impl Account {
                 3 => self.overflow += record.count,
                 _ => {}
             }
+        } else if let Some(record) = read_record::<LossRecord>(bytes)
+            && record.of_kind == RecordKind::Packet as u16
+        {
+            match record.stage {
+                1 => self.packets_lost += record.count,
+                4 if record.header.pod_slot == SLOT => self.withheld += record.count,
+                _ => {}
+            }
         }
     }
+}
+
+#[test]
+fn ten_thousand_dns_messages_a_second_are_all_seen() {
+    let Some(site) = Site::build("dns") else { return };
+    on_site(site, |site| {
+        let mut probe = watch(site, &ProbeOptions::default());
+        let sent: u64 = 20_000;
+        let questions = site.dns("192.0.2.9".parse().expect("an address"), sent, Duration::from_secs(2));
+        let mut account = Account::default();
+        let deadline = Instant::now() + PATIENCE;
+        while account.taps() < sent && Instant::now() < deadline {
+            account.read(&mut probe);
+            probe.wait(Duration::from_millis(50), None);
+            probe.heartbeat();
+        }
+        questions.join().expect("the questions");
+        account.read(&mut probe);
+        assert_eq!((account.packets, account.withheld, account.packets_lost), (sent, 0, 0), "{account:?}");
+    });
 }
 
 #[test]
@@ -314,6 +363,54 @@ fn clsact_filters_are_removed_by_name_and_leave_the_others() {
         assert!(filters().contains("u32"), "{}", filters());
         assert!(site.output("tc qdisc show dev pod0").contains("clsact"));
     });
+}
+
+#[test]
+fn nothing_stays_after_a_kill() {
+    let Some(site) = Site::build("kill") else { return };
+    on_site(site, |site| {
+        if Probe::load(&ProbeOptions::default()).expect("loads").needs_heartbeat() {
+            eprintln!("skipped: without TCX the filters stay, and stand aside");
+            return;
+        }
+        let programs = |hook| {
+            let (_, programs) = SchedClassifier::query_tcx(site::POD_DEVICE, hook).expect("asks");
+            programs.len()
+        };
+        let hooks = [TcAttachType::Ingress, TcAttachType::Egress];
+        let mut agent = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "holds_until_killed", "--nocapture"])
+            .env(HOLD, site.names())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let output = BufReader::new(agent.stdout.take().expect("its output"));
+        assert!(output.lines().map_while(Result::ok).any(|line| line.contains(HOLD)), "it did not attach");
+        assert_eq!(hooks.map(programs), [1, 1]);
+        agent.kill().expect("kills");
+        agent.wait().expect("is gone");
+        let deadline = Instant::now() + PATIENCE;
+        while hooks.map(programs) != [0, 0] {
+            assert!(Instant::now() < deadline, "programs stayed on {}", site::POD_DEVICE);
+            std::thread::yield_now();
+        }
+    });
+}
+
+/// Names the namespaces to the other half of [`nothing_stays_after_a_kill`], and is what it says when it is ready.
+const HOLD: &str = "EGRESS_PROBE_HOLD";
+
+#[test]
+fn holds_until_killed() {
+    let Ok(names) = std::env::var(HOLD) else { return };
+    // Not built here, so not taken down here.
+    let site = ManuallyDrop::new(Site::named(&names));
+    site.enter_node();
+    let _probe = watch(&site, &ProbeOptions::default());
+    println!("{HOLD}");
+    loop {
+        std::thread::park();
+    }
 }
 
 /// What the verifier goes through must not creep up: older kernels have lower limits, and loading takes time.

@@ -16,6 +16,7 @@ use aya::programs::{Program, SchedClassifier, TcAttachType};
 use egress_core::node::DeviceRole;
 
 use super::bypass;
+use super::doctor::refusal;
 use super::error::{ProbeError, chain};
 
 /// Every program, by role, direction and link header.
@@ -89,9 +90,10 @@ impl Taps {
     pub(super) fn load(ebpf: &mut Ebpf, tcx: bool) -> Self {
         let mut refused = None;
         for (name, ..) in PROGRAMS {
-            if let Err(error) =
-                classifier(ebpf, name).and_then(|program| program.load().map_err(|error| chain(&error)))
-            {
+            let loaded = classifier(ebpf, name).and_then(|program| {
+                program.load().map_err(|error| refusal("the kernel refused the program", &error))
+            });
+            if let Err(error) = loaded {
                 refused = Some(format!("{name}: {error}"));
                 break;
             }

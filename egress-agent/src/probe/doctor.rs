@@ -3,7 +3,7 @@
 use egress_core::node::DeviceRole;
 
 use super::attach::Taps;
-use super::error::ProbeError;
+use super::error::{ProbeError, chain, is_not_permitted};
 use super::{Probe, ProbeOptions, load, sys};
 use crate::status::{HookState, HookStatus};
 
@@ -17,28 +17,40 @@ const SYS_ADMIN: u32 = 21;
 /// # Errors
 /// [`ProbeError::Privileges`], with the capabilities that are missing.
 pub fn require_privileges() -> Result<(), ProbeError> {
-    let have = sys::capabilities();
-    let has = |number: u32| have >> number & 1 != 0;
-    if NEEDED.iter().any(|(number, _)| !(has(*number) || matches!(number, 38 | 39) && has(SYS_ADMIN))) {
-        let what = "watching this node".to_owned();
-        return Err(ProbeError::Privileges { what, missing: missing_capabilities() });
+    if lacking().is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(ProbeError::Privileges { what: "watching this node".to_owned(), missing: missing_capabilities() })
 }
 
-/// The capabilities that this thread lacks, as words; where it lacks none, somebody else forbids it.
-pub(super) fn missing_capabilities() -> String {
+/// The capabilities that this thread lacks.
+fn lacking() -> Vec<&'static str> {
     let have = sys::capabilities();
     let has = |number: u32| have >> number & 1 != 0;
-    let missing: Vec<&str> = NEEDED
+    NEEDED
         .iter()
         .filter(|(number, _)| !(has(*number) || matches!(number, 38 | 39) && has(SYS_ADMIN)))
         .map(|(_, name)| *name)
-        .collect();
+        .collect()
+}
+
+/// The same as words; where none is lacking, somebody else forbids it.
+pub(super) fn missing_capabilities() -> String {
+    let missing = lacking();
     if missing.is_empty() {
         "no capability; a security module, seccomp or kernel lockdown forbids it".to_owned()
     } else {
         missing.join(", ")
+    }
+}
+
+/// Why the kernel refused something, in words. The verifier refuses what it allows with more capabilities: then
+/// those are the reason.
+pub(super) fn refusal(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    if is_not_permitted(error) || !lacking().is_empty() {
+        format!("{what}: not permitted (missing: {})", missing_capabilities())
+    } else {
+        format!("{what}: {}", chain(error))
     }
 }
 

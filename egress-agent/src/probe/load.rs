@@ -13,7 +13,7 @@ use egress_common::{Config, NetnsEntry, Offsets, REASON_CLASSES};
 use egress_core::decode::KernelNames;
 
 use super::btf::Btf;
-use super::doctor::missing_capabilities;
+use super::doctor::{missing_capabilities, refusal};
 use super::error::{ProbeError, chain, is_not_permitted};
 use super::object::OBJECT;
 use super::offsets::{Hook, Resolved};
@@ -260,14 +260,6 @@ fn attach(
     let mut losses = resolved.losses(tracepoint.hook);
     losses.extend(layout.loss);
     Ok(losses)
-}
-
-fn refusal(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
-    if is_not_permitted(error) {
-        format!("{what}: not permitted (missing: {})", missing_capabilities())
-    } else {
-        format!("{what}: {}", chain(error))
-    }
 }
 
 /// The layout whose parameters are the first ones of the tracepoint; by number where the names are unknown.

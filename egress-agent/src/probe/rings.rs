@@ -13,6 +13,10 @@ const SMALLEST: u32 = 128 << 10;
 const LARGEST: u32 = 1 << 20;
 /// Records after which room is given back, within one reading.
 const RELEASE_EVERY: u32 = 256;
+/// A record is in its ring this long after it was stamped, nanoseconds.
+const SETTLE: u64 = 1_000_000;
+/// Wait for records that are held back.
+const HELD: Duration = Duration::from_millis(2);
 
 /// Size of each ring.
 pub(super) fn size(cpus: u32) -> u32 {
@@ -26,6 +30,8 @@ pub(super) struct Rings {
     rings: Vec<Ring>,
     epoll: OwnedFd,
     extra: Option<RawFd>,
+    /// The last reading left records behind because they were too young.
+    held: bool,
 }
 
 impl Rings {
@@ -39,7 +45,7 @@ impl Rings {
         // SAFETY: just made, and nobody else's.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let rings = (0..cpus).map(|_| Ring::create(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let this = Self { rings, epoll, extra: None };
+        let this = Self { rings, epoll, extra: None, held: false };
         for ring in &this.rings {
             this.watch(ring.as_raw_fd())
                 .map_err(|source| ProbeError::System { what: "epoll_ctl", source })?;
@@ -80,6 +86,7 @@ impl Rings {
                 self.extra = None;
             }
         }
+        let timeout = if self.held { timeout.min(HELD) } else { timeout };
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
         let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer holds 16 events. An interruption is as good as an event.
@@ -87,18 +94,27 @@ impl Rings {
     }
 
     /// Hands over what is in the rings now, in the order of time, without copying. Returns how many.
-    pub(super) fn read(&mut self, each: &mut dyn FnMut(&[u8])) -> u64 {
+    ///
+    /// Records younger than [`SETTLE`] stay for the next reading, which comes soon: a CPU may just be about to submit
+    /// an older one, and what is handed over must be in order.
+    pub(super) fn read(&mut self, now_ns: u64, each: &mut dyn FnMut(&[u8])) -> u64 {
+        let horizon = now_ns.saturating_sub(SETTLE);
+        self.held = false;
         // What comes later is for the next reading: this one ends also in a flood.
         let limits: Vec<usize> = self.rings.iter().map(Ring::produced).collect();
         let mut times: Vec<Option<u64>> =
             self.rings.iter_mut().zip(&limits).map(|(ring, limit)| ring.peek(*limit).map(time)).collect();
         let (mut count, mut since_release) = (0, 0);
-        while let Some((index, _)) = times
+        while let Some((index, oldest)) = times
             .iter()
             .enumerate()
             .filter_map(|(index, time)| Some((index, (*time)?)))
             .min_by_key(|(_, time)| *time)
         {
+            if oldest > horizon {
+                self.held = true;
+                break;
+            }
             let ring = &mut self.rings[index];
             let Some(record) = ring.peek(limits[index]) else {
                 times[index] = None;

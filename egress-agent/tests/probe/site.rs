@@ -2,12 +2,12 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The pod's addresses.
 pub(crate) const POD_IPV4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -75,6 +75,22 @@ impl Site {
         }
         site.nft("add chain inet t forward { type filter hook forward priority 0; }");
         Some(site)
+    }
+
+    /// One that somebody else has built, by its [`Site::names`].
+    pub(crate) fn named(names: &str) -> Self {
+        let (pod, node) = names.split_once(' ').expect("two names");
+        Self { pod: pod.to_owned(), node: node.to_owned() }
+    }
+
+    /// Names of the namespaces.
+    pub(crate) fn names(&self) -> String {
+        format!("{} {}", self.pod, self.node)
+    }
+
+    /// Moves this thread into the node's namespace.
+    pub(crate) fn enter_node(&self) {
+        enter(&self.node);
     }
 
     /// Runs a command line, words split at blanks; in the node's namespace if it names none.
@@ -154,6 +170,25 @@ impl Site {
         })
     }
 
+    /// The pod asks a DNS server that does not answer, evenly over some time.
+    pub(crate) fn dns(&self, server: Ipv4Addr, count: u64, over: Duration) -> JoinHandle<()> {
+        self.in_pod(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            socket.connect((server, 53)).expect("connects");
+            let began = Instant::now();
+            for number in 0..count {
+                let mut question = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
+                question[..2].copy_from_slice(&number.to_be_bytes()[6..]);
+                socket.send(&question).expect("sends");
+                if number % 100 == 99 {
+                    let due = over.mul_f64(fraction(number, count));
+                    // Paces the load; nothing is awaited.
+                    thread::sleep(due.saturating_sub(began.elapsed()));
+                }
+            }
+        })
+    }
+
     /// The pod sends a SYN to each of the first ports.
     pub(crate) fn flood_ports(&self, to: Ipv4Addr, ports: u16) -> JoinHandle<()> {
         self.in_pod(move || {
@@ -180,7 +215,7 @@ pub(crate) fn on_site(site: Site, test: impl FnOnce(&Site) + Send) {
     thread::scope(|scope| {
         let result = scope
             .spawn(|| {
-                enter(&site.node);
+                site.enter_node();
                 test(&site);
             })
             .join();
@@ -238,4 +273,9 @@ fn send_syns(to: Ipv4Addr, count: u64, mut fill: impl FnMut(&mut [u8; 40])) {
         };
         assert_eq!(sent, 40, "{}", std::io::Error::last_os_error());
     }
+}
+
+fn fraction(part: u64, whole: u64) -> f64 {
+    let [part, whole] = [part, whole].map(|number| f64::from(u32::try_from(number).expect("small")));
+    part / whole
 }
