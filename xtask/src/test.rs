@@ -40,6 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.part {
         Some(Part::Unit) => unit(&mut tally),
         Some(Part::Lab { args }) => lab(&mut tally, args),
+        Some(Part::Probe) => probe(&mut tally),
         Some(Part::Vm(args)) => tally.lines("other kernels", vm::run(args)),
         None => {
             // With the programs embedded, the tests of the probe have something to load.
@@ -79,6 +80,27 @@ fn unit(tally: &mut Tally) {
 
 fn cargo(args: &[&str]) -> Result<()> {
     setup::run(&mut setup::cargo(args)?)
+}
+
+/// The probe's tests, with the eBPF programs inside. When everything runs they are among the unit tests.
+fn probe(tally: &mut Tally) {
+    step("kernel side");
+    if !setup::is_root() {
+        tally.skip(
+            "probe",
+            "loading eBPF programs needs root: sudo --preserve-env=PATH,HOME cargo xtask test probe",
+        );
+        return;
+    }
+    let prepare = || {
+        setup::ensure(setup::LAB)?;
+        build_ebpf::run()?;
+        setup::cargo(&["test", "--package", "egress-agent", "--test", "probe"])
+    };
+    match prepare() {
+        Ok(mut tests) => tally.run("probe", &mut tests),
+        Err(error) => tally.one("probe", Err(error)),
+    }
 }
 
 fn lab(tally: &mut Tally, args: &[String]) {
