@@ -29,7 +29,9 @@ enum Part {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The kernel tests on other kernels, under QEMU.
+    /// The kernel side on this kernel (root).
+    Probe,
+    /// The kernel side on other kernels, under QEMU.
     Vm(vm::Args),
 }
 
