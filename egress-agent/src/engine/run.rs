@@ -245,6 +245,8 @@ impl Run {
         let network = !self.network.devices.is_empty();
         if cluster && network && !self.ready {
             self.ready = true;
+            // Types of the kernel, its symbols and the manifests were read; what that took is not needed any more.
+            host::give_back_memory();
             tracing::info!("ready");
         }
     }
