@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,8 @@ pub struct Process {
     child: Child,
     lines: Receiver<Line>,
     errors: Arc<Mutex<VecDeque<String>>>,
+    /// Reads standard error until its end.
+    reader: Option<JoinHandle<()>>,
     what: String,
 }
 
@@ -46,9 +49,10 @@ impl Process {
             });
         }
         let errors = Arc::new(Mutex::new(VecDeque::new()));
+        let mut reader = None;
         if let Some(stderr) = child.stderr.take() {
             let errors = Arc::clone(&errors);
-            std::thread::spawn(move || {
+            reader = Some(std::thread::spawn(move || {
                 for text in BufReader::new(stderr).lines().map_while(Result::ok) {
                     let Ok(mut kept) = errors.lock() else { break };
                     if kept.len() == KEPT_ERRORS {
@@ -56,9 +60,9 @@ impl Process {
                     }
                     kept.push_back(text);
                 }
-            });
+            }));
         }
-        Ok(Self { child, lines, errors, what: what.to_owned() })
+        Ok(Self { child, lines, errors, reader, what: what.to_owned() })
     }
 
     /// Process id.
@@ -103,7 +107,12 @@ impl Process {
         if Instant::now() >= deadline && self.child.try_wait()?.is_none() {
             bail!("{} did not end within {} s: {}", self.what, within.as_secs_f32(), self.errors());
         }
-        Ok((lines, self.child.wait()?))
+        let status = self.child.wait()?;
+        // Its last words may still be on their way.
+        if let Some(reader) = self.reader.take() {
+            reader.join().map_err(|_| anyhow::anyhow!("{}: reading standard error panicked", self.what))?;
+        }
+        Ok((lines, status))
     }
 
     /// Whether it still runs.
