@@ -8,6 +8,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use egress_common::ABSENT;
 
+use crate::packet::{IPV4, mapped};
+
 /// `AF_INET` of `socket(2)`.
 pub const AF_INET: u16 = 2;
 /// `AF_INET6` of `socket(2)`.
@@ -299,7 +301,11 @@ impl Skb {
         let header = u32::from(load!(self.0, skb_network_header, u16));
         let tail = load!(self.0, skb_tail, u32);
         // An unset header offset is 0xffff.
-        if head == 0 || header == 0xffff || tail <= header { (0, 0) } else { (head + u64::from(header), tail - header) }
+        if head == 0 || header == 0xffff || tail <= header {
+            (0, 0)
+        } else {
+            (head + u64::from(header), tail - header)
+        }
     }
 
     /// The route, if any. Shares storage with a queue linkage too.
@@ -399,6 +405,26 @@ impl Conntrack {
         }
         let first = self.0 + u64::from(hash) + u64::from(tuple);
         read_bytes(original, TUPLE, first) && read_bytes(reply, TUPLE, first + u64::from(size))
+    }
+
+    /// Source and destination as the client sent them, as the maps have addresses.
+    #[inline(always)]
+    pub fn original_addresses(self, protocol: u16) -> Option<([u64; 2], [u64; 2])> {
+        let (hash, tuple) = (offset!(ct_tuplehash), offset!(ct_hash_tuple));
+        if hash == ABSENT || tuple == ABSENT {
+            return None;
+        }
+        // Source address (4 words), its port and family (1), destination address (4), its port, protocol, direction (1).
+        let words: [u32; 10] = read(self.0 + u64::from(hash) + u64::from(tuple))?;
+        let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        Some(if protocol == IPV4 {
+            (mapped(words[0]), mapped(words[5]))
+        } else {
+            (
+                [wide(words[0], words[1]), wide(words[2], words[3])],
+                [wide(words[5], words[6]), wide(words[7], words[8])],
+            )
+        })
     }
 
     /// Whether the entry is in the table.

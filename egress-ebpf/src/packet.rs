@@ -50,7 +50,11 @@ pub fn bytes(address: [u64; 2]) -> [u8; 16] {
 #[inline(always)]
 pub fn is_multicast(address: [u64; 2]) -> bool {
     let bytes = bytes(address);
-    if address[0] == 0 && bytes[10] == 0xff && bytes[11] == 0xff { bytes[12] >= 0xe0 } else { bytes[0] == 0xff }
+    if address[0] == 0 && bytes[10] == 0xff && bytes[11] == 0xff {
+        bytes[12] >= 0xe0
+    } else {
+        bytes[0] == 0xff
+    }
 }
 
 /// The beginning of a dropped packet, and what the filter and the counters need of it.

@@ -25,7 +25,20 @@ impl Pipeline {
         match &seen.seen {
             Seen::Drop(drop) if drop.site != DropSite::Benign => {
                 let tuple = drop.packet.tuple;
-                self.count_drop(tuple.source.ip, tuple.destination.ip, seen.at, &drop.reason, 1);
+                let ends = match &drop.conntrack {
+                    // Translated, or not yet back: the packet carries the node's address.
+                    Some(ct)
+                        if self.local(tuple.source.ip, seen.at).is_none()
+                            && tuple.destination == ct.reply.destination =>
+                    {
+                        (ct.original.destination.ip, ct.original.source.ip)
+                    }
+                    Some(ct) if self.local(tuple.destination.ip, seen.at).is_none() => {
+                        (ct.original.source.ip, ct.original.destination.ip)
+                    }
+                    _ => (tuple.source.ip, tuple.destination.ip),
+                };
+                self.count_drop(ends.0, ends.1, seen.at, &drop.reason, 1);
             }
             Seen::Aggregated(counted) => {
                 self.count_drop(

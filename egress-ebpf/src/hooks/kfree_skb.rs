@@ -63,12 +63,13 @@ pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
     };
     if place.kind != NETNS_POD {
         // SAFETY: the value is copied at once; slots are stable numbers.
-        let slot = unsafe { POD_IPS.get(bytes(flow.source)).or_else(|| POD_IPS.get(bytes(flow.destination))) };
-        let Some(slot) = slot else {
+        let slot =
+            unsafe { POD_IPS.get(bytes(flow.source)).or_else(|| POD_IPS.get(bytes(flow.destination))) };
+        let Some(slot) = slot.copied().or_else(|| translated(skb, protocol)) else {
             count_hot(Stat::DropForeign);
             return 0;
         };
-        place.slot = *slot;
+        place.slot = slot;
     }
 
     let key = AggregateKey {
@@ -86,6 +87,15 @@ pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
         report(skb, at, linear, &key, &place, protocol);
     }
     0
+}
+
+/// The pod of a packet that carries the node's address: translated already, or not yet back. Its conntrack entry
+/// knows who opened the flow.
+#[inline(always)]
+fn translated(skb: Skb, protocol: u16) -> Option<u32> {
+    let (source, destination) = skb.conntrack()?.original_addresses(protocol)?;
+    // SAFETY: the value is copied at once; slots are stable numbers.
+    unsafe { POD_IPS.get(bytes(source)).or_else(|| POD_IPS.get(bytes(destination))) }.copied()
 }
 
 /// Finds the packet's namespace among those that matter: by its device, else by a socket, else by its route.

@@ -59,7 +59,9 @@ fn of_socket(sk: Sock, bits: u16) -> i32 {
     } else {
         return 0;
     };
-    let Some(mut slot) = Slot::<ResetRecord>::reserve(Wake::WhenFilling, Stat::ResetReported, Stat::ResetLost) else {
+    let Some(mut slot) =
+        Slot::<ResetRecord>::reserve(Wake::WhenFilling, Stat::ResetReported, Stat::ResetLost)
+    else {
         return 0;
     };
     let record = slot.record();
@@ -105,7 +107,9 @@ fn of_packet(skb: Skb) -> i32 {
         };
         pod_slot = *slot;
     }
-    let Some(mut slot) = Slot::<ResetRecord>::reserve(Wake::WhenFilling, Stat::ResetReported, Stat::ResetLost) else {
+    let Some(mut slot) =
+        Slot::<ResetRecord>::reserve(Wake::WhenFilling, Stat::ResetReported, Stat::ResetLost)
+    else {
         return 0;
     };
     let record = slot.record();

@@ -9,7 +9,8 @@
 
 use aya_ebpf::{check_bounds_signed, helpers::bpf_jiffies64, programs::TcContext};
 use egress_common::{
-    ABI_VERSION, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordKind, SHORT_SNAP, Stat, TapPoint,
+    ABI_VERSION, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordKind, SHORT_SNAP, Stat,
+    TapPoint,
 };
 
 use crate::{
@@ -268,7 +269,9 @@ fn is_first(network: &Network, ports: u32, point: TapPoint) -> bool {
     match point {
         // Answers are told sooner than questions, or one that is a little early after its pause would be missed.
         TapPoint::PodIn | TapPoint::UplinkIn => age > pause / 8,
-        TapPoint::PodOut | TapPoint::UplinkOut => age > pause / 12 && !answered_since(network, ports, point, now, age),
+        TapPoint::PodOut | TapPoint::UplinkOut => {
+            age > pause / 12 && !answered_since(network, ports, point, now, age)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Run, Scenario, await_ipv6, program};
 use crate::enforce::{Backend, Match, Refusal};
 use crate::expect::Expect;
-use crate::plan::{Family, GITHUB};
+use crate::plan::{Family, GITHUB, NODE, UPLINK};
 use crate::tools;
 use crate::topology::Topology;
 
@@ -42,10 +42,21 @@ pub(super) fn all() -> Vec<Scenario> {
             "firewall-tc",
             Topology::Routed,
             "a tc program of another agent on the pod's device drops its SYN",
-            tc,
+            |run| {
+                let device = run.lab.client().device.clone();
+                tc(run, &device, "ingress")
+            },
         )
         .needs(|| program("tc"))
         .expect(|| verdict(Family::V4)),
+        Scenario::new(
+            "firewall-tc-uplink",
+            Topology::Bridge,
+            "a tc program on the uplink drops the SYN after it was masqueraded: it carries the node's address",
+            |run| tc(run, UPLINK, "egress"),
+        )
+        .needs(|| program("tc"))
+        .expect(|| Expect { source: Some(NODE.of(Family::V4)), ..verdict(Family::V4) }),
     ]
 }
 
@@ -57,8 +68,7 @@ fn rule(run: &mut Run, family: Family, backend: Backend, how: Refusal) -> anyhow
     run.dial(family, GITHUB, 443, outcome)
 }
 
-fn tc(run: &mut Run) -> anyhow::Result<()> {
-    let device = run.lab.client().device.clone();
+fn tc(run: &mut Run, device: &str, way: &str) -> anyhow::Result<()> {
     // Classic BPF: an IPv4 packet to 203.0.113.5 is shot (2), all else goes on (-1).
     let program = if run.broken() {
         "6,40 0 0 12,21 0 3 2048,32 0 0 30,21 0 1 3405803781,6 0 0 2,6 0 0 4294967295"
@@ -66,10 +76,10 @@ fn tc(run: &mut Run) -> anyhow::Result<()> {
         "1,6 0 0 4294967295"
     };
     let node = &run.lab.node;
-    tools::run(&mut node.command("tc"), &["qdisc", "add", "dev", &device, "clsact"])?;
+    tools::run(&mut node.command("tc"), &["qdisc", "add", "dev", device, "clsact"])?;
     tools::run(
         &mut node.command("tc"),
-        &["filter", "add", "dev", &device, "ingress", "bpf", "da", "bytecode", program],
+        &["filter", "add", "dev", device, way, "bpf", "da", "bytecode", program],
     )?;
     run.dial(Family::V4, GITHUB, 443, "timeout")
 }
