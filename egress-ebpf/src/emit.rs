@@ -3,17 +3,22 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::RingBuf,
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_ringbuf_query},
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns, generated::bpf_ringbuf_query},
     maps::ring_buf::RingBufEntry,
 };
 use egress_common::{RecordHeader, RecordKind, Stat};
 
-use crate::maps::{RINGS, config, count};
+use crate::maps::{RINGS, WOKEN, config, count};
+
+/// Bytes around a quarter of the ring within which the reader is told that it fills: a few records.
+const CROSSING: u64 = 1024;
 
 /// Whether the reader is told at once. It looks every 50 ms anyway.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Wake it: a drop, which somebody may be waiting to hear of.
+    /// Wake it: a drop, which somebody may be waiting to hear of. Once a jiffy is enough: whoever was woken looks
+    /// again 10 ms later, and waking costs ten times what the record does (an interrupt to this CPU and another to
+    /// the reader's, microseconds on a virtual machine).
     Now,
     /// Only if a quarter of the ring is full; and give way (no record) when three quarters are, drops need room.
     WhenFilling,
@@ -34,7 +39,7 @@ impl<T: 'static> Slot<T> {
         let cpu = unsafe { bpf_get_smp_processor_id() };
         let place = RINGS.get(cpu).and_then(|ring| {
             let wakeup = match wake {
-                Wake::Now => u64::from(BPF_RB_FORCE_WAKEUP),
+                Wake::Now => wakeup_once(ring),
                 Wake::WhenFilling => wakeup_when_filling(ring)?,
             };
             ring.reserve_untyped::<T>(0).map(|entry| Self { entry, wakeup, reported })
@@ -59,14 +64,42 @@ impl<T: 'static> Slot<T> {
     }
 }
 
+/// The flags to submit with: wakes once a jiffy, and when the ring becomes a quarter full.
+#[inline(always)]
+fn wakeup_once(ring: &RingBuf<u64, 4096>) -> u64 {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_jiffies64() };
+    let Some(woken) = WOKEN.get_ptr_mut(0) else {
+        return u64::from(BPF_RB_FORCE_WAKEUP);
+    };
+    // SAFETY: a value of a per-CPU map. A program that interrupts another here wakes once more.
+    let last = unsafe { woken.read_volatile() };
+    if last != now {
+        // SAFETY: as above.
+        unsafe { woken.write_volatile(now) };
+        return u64::from(BPF_RB_FORCE_WAKEUP);
+    }
+    let quarter = u64::from(config!(ring_bytes)) / 4;
+    let used = used(ring);
+    if used >= quarter && used < quarter + CROSSING {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Bytes in the ring that nobody has read.
+#[inline(always)]
+fn used(ring: &RingBuf<u64, 4096>) -> u64 {
+    // SAFETY: the helper takes the map, which the reference is.
+    unsafe { bpf_ringbuf_query(core::ptr::from_ref(ring).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA)) }
+}
+
 /// The flags to submit with; `None` if the ring is too full for what is not a drop.
 #[inline(always)]
 fn wakeup_when_filling(ring: &RingBuf<u64, 4096>) -> Option<u64> {
     let size = u64::from(config!(ring_bytes));
-    // SAFETY: the helper takes the map, which the reference is.
-    let used = unsafe {
-        bpf_ringbuf_query(core::ptr::from_ref(ring).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA))
-    };
+    let used = used(ring);
     if used > size / 4 * 3 {
         None
     } else if used > size / 4 {

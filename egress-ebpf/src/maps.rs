@@ -36,6 +36,10 @@ pub static SLOTS: PerCpuArray<PodSlotState, 1> = PerCpuArray::new();
 #[btf_map]
 pub static STATS: PerCpuArray<[u64; Stat::COUNT as usize], 1> = PerCpuArray::new();
 
+/// `jiffies` when this CPU last woke the reader for a drop.
+#[btf_map]
+pub static WOKEN: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// `jiffies` when user space was last alive.
 #[btf_map]
 pub static HEARTBEAT: Array<u64, 1> = Array::new();

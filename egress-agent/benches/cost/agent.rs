@@ -102,6 +102,9 @@ pub(crate) fn measure(table: &mut Table, state: &State, site: &Site, quick: bool
     let agent = Agent::start(site, &small, state.folder())?;
     let ready = agent.ready.as_secs_f64();
     table.limit("start to ready, 250 pods, 100 policies", format!("{ready:.2} s"), ready, 2.0, " s");
+    thread::sleep(Duration::from_secs(1));
+    let (now, most) = agent.memory()?;
+    table.note("RSS, 250 pods, 100 policies", format!("{now:.1} MiB (at most {most:.1})"));
     drop(agent);
     for (pods, limit) in [(110, 30.0), (250, 40.0), (1000, 64.0)] {
         let folder = state.write(pods, POLICIES)?;

@@ -21,8 +21,10 @@ use crate::site::{DROPPED, POD_DEVICE, PODS, STRANGER, SWALLOWED, Site, pod_ip};
 use crate::{READER, SENDER};
 
 /// Packets that are timed at once; a window is several, of which the median counts.
-const STRETCH: usize = 800;
+const STRETCH: usize = 1000;
 const STRETCHES: usize = 5;
+/// Copies of a frame that the stack receives in a window.
+const COPIES: u32 = 4096;
 /// A drop of a known flow is an event again after a quarter of a second.
 const GAP: Duration = Duration::from_millis(270);
 /// Packets of a burst of events: two a pod, and fewer than fit into a ring.
@@ -140,18 +142,16 @@ impl Hooks {
         })?;
         table.ratio("kfree_skb, rejected by its reason (SOCKET_CLOSE)", &windows.ratio(), 1.5);
 
-        let flow = |source: Ipv4Addr| vec![udp(source, 4000, DROPPED, 9999, 32); 64];
-        let windows = self.stream(site, Stat::DropForeign, flow(STRANGER))?;
+        let windows = self.stream(site, Stat::DropForeign, STRANGER, false)?;
         table.ratio("kfree_skb, the node's drop of no pod's packet", &windows.ratio(), 2.0);
         self.probe.remove_netns(self.node)?;
-        let windows = self.stream(site, Stat::DropForeign, flow(pod_ip(0)))?;
+        let windows = self.stream(site, Stat::DropForeign, pod_ip(0), false)?;
         table.ratio("kfree_skb, a drop in a namespace of no concern", &windows.ratio(), 2.0);
         self.probe.set_netns(self.node, NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX })?;
 
-        let windows = self.stream(site, Stat::DropAggregated, flow(pod_ip(0)))?;
+        let windows = self.stream(site, Stat::DropAggregated, pod_ip(0), false)?;
         table.ratio("kfree_skb, a pod's drop, aggregated", &windows.ratio(), 3.2);
-        let random = (0..4096).map(|n| udp(pod_ip(0), 1024 + n, DROPPED, 9999, 32)).collect();
-        let windows = self.stream(site, Stat::DropAggregated, random)?;
+        let windows = self.stream(site, Stat::DropAggregated, pod_ip(0), true)?;
         table.ratio("kfree_skb, the same from random source ports", &windows.ratio(), 3.2);
 
         let windows = self.events(site, false)?;
@@ -206,16 +206,23 @@ impl Hooks {
         Recorded { drops, names: Some(Input::Names { reasons, functions }) }
     }
 
-    /// Windows of one endless flow of packets.
-    fn stream(&mut self, site: &Site, fate: Stat, packets: Vec<Vec<u8>>) -> Result<Windows> {
-        let socket = site.raw_socket()?;
-        self.expecting(fate, |this| {
-            let mut train = Train::new(&socket, packets)?;
+    /// Windows of one packet's copies, handed to the stack without anybody sending them: nothing but their reception
+    /// is around the drop.
+    fn stream(&mut self, site: &Site, fate: Stat, source: Ipv4Addr, random: bool) -> Result<Windows> {
+        // The loopback device's own address, or the frames were another host's.
+        let mut frame = [&[0; 12], [8, 0].as_slice(), &udp(source, 4000, DROPPED, 9999, 32)].concat();
+        checksum(&mut frame[14..34]);
+        let injector = Program::injector(&frame, random)?;
+        let before = site.dropped()?;
+        let windows = self.expecting(fate, |this| {
             Windows::measure(this.rounds, |variant| {
                 let _link = this.attached(variant)?;
-                stretches(&mut train)
+                Ok(injector.inject(&frame, COPIES)?.min(injector.inject(&frame, COPIES)?))
             })
-        })
+        })?;
+        let (dropped, made) = (site.dropped()? - before, u64::from(COPIES) * 6 * self.rounds as u64);
+        ensure!(dropped == made, "the rule dropped {dropped} packets of {made}");
+        Ok(windows)
     }
 
     /// Bursts of drops that are all told: two of each pod, of flows last told a while ago, or not at all yet.
@@ -402,6 +409,17 @@ fn purge() -> Result<f64> {
         found.push(start.elapsed().as_nanos() as f64 / f64::from(queued));
     }
     Ok(Spread::of(found).median)
+}
+
+/// Fills in the checksum of an IPv4 header.
+fn checksum(header: &mut [u8]) {
+    let mut sum: u32 =
+        header.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let [.., high, low] = (!sum).to_be_bytes();
+    header[10..12].copy_from_slice(&[high, low]);
 }
 
 /// Inode number of this thread's network namespace.

@@ -110,6 +110,50 @@ impl Program {
         Ok(Self { fd, attach_btf_id: other.attach_btf_id })
     }
 
+    /// A program that passes IPv4 frames on to the stack. The kernel uses their pages again without filling them anew:
+    /// it writes again what forwarding changed, the time to live and the checksum. `random`: and a UDP source port.
+    pub(crate) fn injector(frame: &[u8], random: bool) -> Result<Self> {
+        let (ttl, checksum) = (u64::from(frame[22]), u64::from(u16::from_ne_bytes([frame[24], frame[25]])));
+        let instructions: [u64; 12] = [
+            0x16bf,                                          // r6 = r1
+            0x85 | 7 << 32,                                  // r0 = bpf_get_prandom_u32()
+            0x6261,                                          // r2 = r6->data
+            0x6361 | 4 << 16,                                // r3 = r6->data_end
+            0x24bf,                                          // r4 = r2
+            0x0407 | 64 << 32,                               // r4 += 64
+            0x342d | 3 << 16,                                // if r4 > r3 skip three
+            0x0272 | 22 << 16 | ttl << 32,                   // *(u8 *)(r2 + 22) = ttl
+            0x026a | 24 << 16 | checksum << 32,              // *(u16 *)(r2 + 24) = checksum
+            if random { 0x026b | 34 << 16 } else { 0x00bf }, // *(u16 *)(r2 + 34) = r0, or r0 = r0
+            0xb7 | 2 << 32,                                  // r0 = XDP_PASS
+            0x95,                                            // exit
+        ];
+        let license = c"Dual MIT/GPL";
+        let mut attr = attributes();
+        attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
+        attr.__bindgen_anon_3.insn_cnt = u32::try_from(instructions.len())?;
+        attr.__bindgen_anon_3.license = license.as_ptr() as u64;
+        attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_XDP as u32;
+        let fd =
+            descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attr).context("loading a program that passes frames")?;
+        Ok(Self { fd, attach_btf_id: 0 })
+    }
+
+    /// Lets the stack receive copies of a frame on the loopback device of this thread's namespace; nanoseconds each,
+    /// all that the stack does with them included.
+    pub(crate) fn inject(&self, frame: &[u8], count: u32) -> Result<f64> {
+        const LIVE_FRAMES: u32 = 1 << 1;
+        let mut attr = attributes();
+        attr.test.prog_fd = raw(self.fd.as_raw_fd());
+        attr.test.data_in = frame.as_ptr() as u64;
+        attr.test.data_size_in = u32::try_from(frame.len())?;
+        attr.test.repeat = count;
+        attr.test.flags = LIVE_FRAMES;
+        bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).context("BPF_F_TEST_XDP_LIVE_FRAMES")?;
+        // SAFETY: the arm of the union that this command writes.
+        Ok(f64::from(unsafe { attr.test.duration }))
+    }
+
     /// Attaches it to its tracepoint.
     pub(crate) fn trace(&self) -> Result<OwnedFd> {
         let mut attr = attributes();

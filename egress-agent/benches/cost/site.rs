@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
+use egress_lab::cleanup;
 use egress_lab::netns::Netns;
 use egress_lab::tools;
 
@@ -36,7 +37,11 @@ pub(crate) fn pod_ip(number: u32) -> Ipv4Addr {
 impl Site {
     /// Builds it.
     pub(crate) fn build() -> Result<Self> {
-        // A name as the lab's, so that what a killed run leaves goes with the lab's next start.
+        // Named as the lab names its own, so that what a killed run leaves goes at the next start of either. The lab
+        // takes namespaces for left if their process is not called like this.
+        // SAFETY: a NUL-terminated string.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"egress-cost".as_ptr()) };
+        cleanup::sweep();
         let name = |what: &str| format!("eg-{}-0-{what}", std::process::id());
         let site = Self { pods: Netns::create(&name("pods"))?, node: Netns::create(&name("node"))? };
         for netns in [&site.pods, &site.node] {

@@ -11,6 +11,10 @@ use super::ring::Ring;
 const ALL: u32 = 4 << 20;
 const SMALLEST: u32 = 128 << 10;
 const LARGEST: u32 = 1 << 20;
+/// Once a ring has woken us we look again after this: the programs wake once a jiffy only, and no jiffy is longer.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Marks the event of a descriptor that is no ring.
+const EXTRA: u64 = 1;
 /// Records after which room is given back, within one reading.
 const RELEASE_EVERY: u32 = 256;
 /// A record is in its ring this long after it was stamped, nanoseconds.
@@ -32,6 +36,8 @@ pub(super) struct Rings {
     extra: Option<RawFd>,
     /// The last reading left records behind because they were too young.
     held: bool,
+    /// A ring ended the last wait.
+    woken: bool,
 }
 
 impl Rings {
@@ -45,7 +51,7 @@ impl Rings {
         // SAFETY: just made, and nobody else's.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let rings = (0..cpus).map(|_| Ring::create(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let this = Self { rings, epoll, extra: None, held: false };
+        let this = Self { rings, epoll, extra: None, held: false, woken: false };
         for ring in &this.rings {
             this.watch(ring.as_raw_fd())
                 .map_err(|source| ProbeError::System { what: "epoll_ctl", source })?;
@@ -63,6 +69,7 @@ impl Rings {
         if Some(fd) == self.extra {
             // Somebody else's, and read by them: told until it is.
             event.events = libc::EPOLLIN.cast_unsigned();
+            event.u64 = EXTRA;
         }
         // SAFETY: both descriptors are open, the event is ours.
         let result =
@@ -86,11 +93,22 @@ impl Rings {
                 self.extra = None;
             }
         }
-        let timeout = if self.held { timeout.min(HELD) } else { timeout };
+        let timeout = match (self.held, self.woken) {
+            (true, _) => timeout.min(HELD),
+            (false, true) => timeout.min(AGAIN),
+            (false, false) => timeout,
+        };
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 16];
         let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer holds 16 events. An interruption is as good as an event.
-        unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), 16, milliseconds) };
+        let count =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), 16, milliseconds) };
+        let events = events.get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
+        // Somebody else's event tells nothing of the rings: what was owed to them still is.
+        let is_extra = |event: &libc::epoll_event| event.u64 == EXTRA;
+        if events.is_empty() || !events.iter().all(is_extra) {
+            self.woken = !events.is_empty();
+        }
     }
 
     /// Hands over what is in the rings now, in the order of time, without copying. Returns how many.
