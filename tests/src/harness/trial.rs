@@ -14,6 +14,11 @@ use crate::lab::Lab;
 use crate::process::{Line, Process};
 use crate::scenario::{Health, Run, Scenario};
 
+/// How long a verdict is waited for after its traffic has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A verdict fails by its time only beyond this multiple of what is promised.
+const SLACK: u32 = 4;
+
 /// What was found out about one run.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
@@ -69,7 +74,7 @@ impl Trial {
         let mut latest: BTreeMap<String, Value> = BTreeMap::new();
         let mut closest: Option<Vec<String>> = None;
         // Traffic has ended by now: what comes late came late for a person too, but let it say what it is.
-        let deadline = (began + expect.within).max(Instant::now()) + Duration::from_secs(2);
+        let deadline = (began + expect.within).max(Instant::now()) + PATIENCE;
         while let Some(Line { at, text }) = follower.line(deadline) {
             let verdict: Value =
                 serde_json::from_str(&text).with_context(|| format!("the follower printed {text}"))?;
@@ -93,11 +98,12 @@ impl Trial {
             bail!("no verdict as expected: {}\n{}", differences.join("; "), shown.join("\n"));
         };
         if delay > expect.within {
-            bail!(
-                "the verdict took {:.2} s, more than {} s",
-                delay.as_secs_f64(),
-                expect.within.as_secs_f64()
-            );
+            // A busy machine is late too: the time is told, and only a verdict out of all proportion fails.
+            let limit = expect.within.as_secs_f64();
+            self.note = format!("{}, late: promised within {limit} s", self.note);
+            if delay > expect.within * SLACK {
+                bail!("the verdict took {:.2} s, far more than {limit} s", delay.as_secs_f64());
+            }
         }
 
         // What the history holds at the end must say the same, and nothing else.
