@@ -202,6 +202,7 @@ fn in_a_flood_every_drop_is_accounted_for() {
         site.nft("add rule inet t forward ip daddr 192.0.2.9 counter drop");
         let mut probe = watch(site, &ProbeOptions::default());
         let sent: u64 = 200_000;
+        let began = Instant::now();
         let flood = site.flood("192.0.2.9".parse().expect("an address"), sent);
         let mut account = Account::default();
         while !flood.is_finished() {
@@ -210,13 +211,19 @@ fn in_a_flood_every_drop_is_accounted_for() {
             probe.heartbeat();
         }
         flood.join().expect("the flood");
+        let windows = u64::try_from(began.elapsed().as_millis() / 100).expect("a short flood") + 2;
         let dropped = site.nft_counter("192.0.2.9");
         assert!(dropped >= sent, "the rule saw {dropped} of {sent}");
         account.settle(&mut probe, dropped);
         println!("{dropped} dropped: {account:?}");
         assert_eq!(account.sum(), dropped, "{account:?}");
         assert_eq!(account.taps(), sent, "the pod's device saw every SYN, reported or not: {account:?}");
-        assert!(account.withheld > sent / 2, "a flood of SYNs is no flood of records: {account:?}");
+        // 512 records a CPU and window of 100 ms, however long this machine takes for the flood.
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        assert!(
+            account.packets <= windows * 512 * cpus,
+            "a flood of SYNs is no flood of records: {account:?}"
+        );
         assert!(account.reported < dropped / 10, "a flood of drops is no flood of records: {account:?}");
         assert_eq!(account.strangers, 0);
     });
