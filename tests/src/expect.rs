@@ -10,6 +10,8 @@ use serde_json::Value;
 pub struct Expect {
     /// `cause`
     pub cause: &'static str,
+    /// `pod.name`
+    pub pod: &'static str,
     /// `confidence` is one of these.
     pub confidence: &'static [&'static str],
     /// `direction`
@@ -32,6 +34,8 @@ pub struct Expect {
     pub source: Option<IpAddr>,
     /// Keys of `detail` with their values.
     pub detail: &'static [(&'static str, &'static str)],
+    /// JSON pointers, and what the text there must contain.
+    pub says: &'static [(&'static str, &'static str)],
     /// A manifest must be offered.
     pub fix: bool,
     /// The verdict comes within this time of the first packet.
@@ -41,6 +45,16 @@ pub struct Expect {
 }
 
 impl Expect {
+    /// Namespace of the pod.
+    pub fn namespace(&self) -> &'static str {
+        if self.pod == "coredns" { "kube-system" } else { "default" }
+    }
+
+    /// The pod as `query` takes it.
+    pub fn pod_path(&self) -> String {
+        format!("{}/{}", self.namespace(), self.pod)
+    }
+
     /// All that differs, in words; nothing if it is as expected.
     pub fn differences(&self, verdict: &Value) -> Vec<String> {
         let mut differences = Vec::new();
@@ -55,9 +69,9 @@ impl Expect {
         expect("/direction", self.direction);
         expect("/stage", self.stage);
         expect("/affects", self.affects);
-        expect("/pod/name", "api-client");
-        expect("/pod/namespace", "default");
-        expect("/pod/workload", "Deployment/api-client");
+        expect("/pod/name", self.pod);
+        expect("/pod/namespace", self.namespace());
+        expect("/pod/workload", &format!("Deployment/{}", self.pod));
         expect("/peer/ip", &self.peer.0.to_string());
         expect("/peer/port", &self.peer.1.to_string());
         expect("/peer/kind", self.kind);
@@ -69,6 +83,12 @@ impl Expect {
         }
         for (key, value) in self.detail {
             expect(&format!("/detail/{key}"), value);
+        }
+        for (path, wanted) in self.says {
+            let found = verdict.pointer(path).map(text).unwrap_or_default();
+            if !found.contains(wanted) {
+                differences.push(format!("{path} is {found}, without \"{wanted}\""));
+            }
         }
         let confidence = text(&verdict["confidence"]);
         if !self.confidence.contains(&confidence.as_str()) {

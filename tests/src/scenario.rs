@@ -1,10 +1,20 @@
 //! Scenarios: a topology and a sentence. Each fault has a healthy twin, the same traffic without the fault.
 
 pub mod checks;
+mod compare;
 mod dns;
 mod firewall;
+mod mesh;
+mod mtu;
+mod nat;
 mod noise;
 mod policy;
+mod reset;
+mod resource;
+mod route;
+mod service;
+mod several;
+mod tls;
 mod unknown;
 mod upstream;
 
@@ -45,6 +55,8 @@ pub struct Scenario {
     pub traffic: fn(&mut Run) -> Result<()>,
     /// The verdict that the fault must make; without one only the healthy run exists.
     pub expect: Option<fn() -> Expect>,
+    /// Further verdicts that the same traffic must make.
+    pub also: fn() -> Vec<Expect>,
     /// How long after healthy traffic a wrong verdict might still come.
     pub quiet: Duration,
 }
@@ -65,6 +77,7 @@ impl Scenario {
             set_up: |_, _| Ok(()),
             traffic,
             expect: None,
+            also: Vec::new,
             quiet: Duration::from_millis(1500),
         }
     }
@@ -76,6 +89,12 @@ impl Scenario {
 
     const fn expect(mut self, expect: fn() -> Expect) -> Self {
         self.expect = Some(expect);
+        self
+    }
+
+    #[expect(dead_code, reason = "used by the scenarios of several faults")]
+    const fn also(mut self, also: fn() -> Vec<Expect>) -> Self {
+        self.also = also;
         self
     }
 
@@ -92,10 +111,25 @@ impl Scenario {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [policy::all(), firewall::all(), upstream::all(), dns::all(), unknown::all(), noise::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups: [fn() -> Vec<Scenario>; 16] = [
+        policy::all,
+        firewall::all,
+        several::all,
+        service::all,
+        nat::all,
+        route::all,
+        mtu::all,
+        resource::all,
+        dns::all,
+        tls::all,
+        reset::all,
+        mesh::all,
+        upstream::all,
+        compare::all,
+        unknown::all,
+        noise::all,
+    ];
+    groups.iter().flat_map(|group| group()).collect()
 }
 
 /// A scenario that runs.

@@ -121,6 +121,12 @@ pub struct RetransmitSeen {
     pub seq: u32,
     /// First byte not acknowledged.
     pub una: u32,
+    /// Bytes of the segment's payload (of a GSO segment, of all its parts).
+    pub length: u32,
+    /// Largest payload that the socket sends in one segment, bytes.
+    pub mss: u32,
+    /// Timeouts in a row before this one; 0 for a fast retransmit.
+    pub timeouts: u8,
 }
 
 /// A change of a socket's state.

@@ -182,6 +182,9 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         syn: state == TcpState::SynSent,
         seq: r.seq,
         una: r.snd_una,
+        length: r.header.len,
+        mss: r.mss,
+        timeouts: r.retransmits,
     };
     observation(&r.header, Seen::Retransmit(seen))
 }

@@ -74,9 +74,18 @@ type Judge = fn(&Case<'_>) -> Option<Judgement>;
 /// The order in which causes are asked. `conntrack-full`, `nat-exhausted` and `service-no-endpoints` stand before
 /// `policy-drop`; the local causes before those that reason from silence.
 const ORDER: &[Judge] = &[
+    causes::conntrack_full::judge,
+    causes::nat_exhausted::judge,
+    causes::service_no_endpoints::judge,
+    causes::mesh_blocked::judge,
     causes::policy_drop::judge,
     causes::firewall_drop::judge,
+    causes::route_drop::judge,
+    causes::mtu::judge,
+    causes::local_resource::judge,
     causes::dns_failure::judge,
+    causes::tls_failure::judge,
+    causes::upstream_reset::judge,
     causes::upstream_refused::judge,
     causes::upstream_unreachable::judge,
     causes::nat_missing::judge,

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A verdict fails by its time only beyond this multiple of what is promised.
 const SLACK: u32 = 4;
 
+/// Every pod of the lab.
+const PODS: [&str; 3] = ["default/api-client", "default/api-server", "kube-system/coredns"];
+
 /// What was found out about one run.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
@@ -41,7 +44,8 @@ impl Trial {
         let mut lab = Lab::new(scenario.topology)?;
         (scenario.set_up)(&mut lab, health).context("setting up")?;
         let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
-        let mut follower = agent.as_ref().map(|agent| agent.follow("default/api-client")).transpose()?;
+        let followed = expect.as_ref().map_or_else(|| "default/api-client".to_owned(), Expect::pod_path);
+        let mut follower = agent.as_ref().map(|agent| agent.follow(&followed)).transpose()?;
         let recording = match &args.record {
             // The fault, or noise, which has none. A twin would take the name of its fault.
             Some(folder) if expect.is_some() || scenario.expect.is_none() => {
@@ -54,7 +58,11 @@ impl Trial {
 
         let (Some(agent), Some(follower)) = (&run.agent, &mut follower) else { return Ok(()) };
         let judged = match &expect {
-            Some(expect) => self.judge_fault(agent, follower, run.began, expect),
+            Some(expect) => self.judge_fault(follower, run.began, expect).and_then(|()| {
+                let mut all = (scenario.also)();
+                all.insert(0, expect.clone());
+                self.judge_end(agent, &all)
+            }),
             None => self.judge_health(agent, follower, scenario.quiet),
         };
         judged.with_context(|| format!("the agent {}: {}", run_state(agent.id()), agent.errors()))?;
@@ -64,13 +72,7 @@ impl Trial {
     }
 
     /// The expected verdict comes in time, and no other.
-    fn judge_fault(
-        &mut self,
-        agent: &Agent,
-        follower: &mut Process,
-        began: Instant,
-        expect: &Expect,
-    ) -> Result<()> {
+    fn judge_fault(&mut self, follower: &mut Process, began: Instant, expect: &Expect) -> Result<()> {
         let mut latest: BTreeMap<String, Value> = BTreeMap::new();
         let mut closest: Option<Vec<String>> = None;
         // Traffic has ended by now: what comes late came late for a person too, but let it say what it is.
@@ -105,28 +107,29 @@ impl Trial {
                 bail!("the verdict took {:.2} s, far more than {limit} s", delay.as_secs_f64());
             }
         }
+        Ok(())
+    }
 
-        // What the history holds at the end must say the same, and nothing else.
-        let of_client = agent.query(&["default/api-client"])?;
-        self.reported = causes(&of_client);
-        for verdict in &of_client {
-            let differences = expect.differences(verdict);
-            if !differences.is_empty() {
-                bail!("query says something else in the end: {}\n{verdict}", differences.join("; "));
+    /// What the history holds at the end says the same, and nothing else.
+    fn judge_end(&mut self, agent: &Agent, expected: &[Expect]) -> Result<()> {
+        self.reported.clear();
+        let deadline = Instant::now() + PATIENCE;
+        for pod in PODS {
+            let wanted: Vec<_> = expected
+                .iter()
+                .filter(|e| e.pod_path() == pod || (e.shown_on_server && pod == "default/api-server"))
+                .collect();
+            let mut found = agent.query(&[pod])?;
+            // Several faults need not be told at the same time.
+            while found.len() < wanted.len() && expected.len() > 1 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(100));
+                found = agent.query(&[pod])?;
             }
+            self.reported.extend(causes(&found));
+            compare(pod, &wanted, &found)?;
         }
-        if of_client.len() != 1 {
-            bail!("{} verdicts instead of one: {}", of_client.len(), Value::from(of_client));
-        }
-        let of_server = agent.query(&["default/api-server"])?;
-        let as_expected = match of_server.as_slice() {
-            [] => !expect.shown_on_server,
-            [one] => expect.shown_on_server && one["id"] == of_client[0]["id"],
-            _ => false,
-        };
-        if !as_expected {
-            bail!("the server pod shows {}", Value::from(of_server));
-        }
+        self.reported.sort();
+        self.reported.dedup();
         Ok(())
     }
 
@@ -134,7 +137,7 @@ impl Trial {
     fn judge_health(&mut self, agent: &Agent, follower: &mut Process, quiet: Duration) -> Result<()> {
         let heard = follower.line(Instant::now() + quiet);
         let mut wrong = Vec::new();
-        for pod in ["default/api-client", "default/api-server", "kube-system/coredns"] {
+        for pod in PODS {
             wrong.extend(agent.query(&[pod])?);
         }
         self.reported = causes(&wrong);
@@ -149,6 +152,31 @@ impl Trial {
         }
         Ok(())
     }
+}
+
+/// Each expected verdict is there once, and no other.
+fn compare(pod: &str, wanted: &[&Expect], found: &[Value]) -> Result<()> {
+    for expect in wanted {
+        let closest = found.iter().map(|verdict| expect.differences(verdict)).min_by_key(Vec::len);
+        match closest {
+            Some(differences) if differences.is_empty() => {}
+            Some(differences) => bail!(
+                "query of {pod} says something else in the end: {}\n{}",
+                differences.join("; "),
+                Value::from(found.to_vec())
+            ),
+            None => bail!("query of {pod} shows no {}", expect.cause),
+        }
+    }
+    if found.len() != wanted.len() {
+        bail!(
+            "{pod} has {} verdicts instead of {}: {}",
+            found.len(),
+            wanted.len(),
+            Value::from(found.to_vec())
+        );
+    }
+    Ok(())
 }
 
 /// Whether the process is there, in words.

@@ -79,6 +79,7 @@ fn ask(run: &mut Run, name: &str, outcome: &str, args: &[&str]) -> anyhow::Resul
 fn verdict() -> Expect {
     Expect {
         cause: "dns-failure",
+        pod: "api-client",
         confidence: &["certain", "likely"],
         direction: "egress",
         stage: "upstream",
@@ -90,6 +91,7 @@ fn verdict() -> Expect {
         broken: ("peer", "refused"),
         source: None,
         detail: &[],
+        says: &[],
         fix: false,
         within: Duration::from_secs(2),
         shown_on_server: false,

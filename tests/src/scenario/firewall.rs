@@ -87,6 +87,7 @@ fn tc(run: &mut Run, device: &str, way: &str) -> anyhow::Result<()> {
 fn verdict(family: Family) -> Expect {
     Expect {
         cause: "firewall-drop",
+        pod: "api-client",
         confidence: &["certain", "likely"],
         direction: "egress",
         stage: "node",
@@ -98,6 +99,7 @@ fn verdict(family: Family) -> Expect {
         broken: ("node", "dropped"),
         source: None,
         detail: &[],
+        says: &[],
         fix: false,
         within: Duration::from_secs(1),
         shown_on_server: false,

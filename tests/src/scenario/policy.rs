@@ -209,6 +209,7 @@ fn dns(run: &mut Run, backend: Backend) -> anyhow::Result<()> {
 pub(super) fn egress_verdict(family: Family) -> Expect {
     Expect {
         cause: "policy-drop",
+        pod: "api-client",
         confidence: &["certain", "likely"],
         direction: "egress",
         stage: "node",
@@ -220,6 +221,7 @@ pub(super) fn egress_verdict(family: Family) -> Expect {
         broken: ("node", "dropped"),
         source: None,
         detail: &[],
+        says: &[],
         fix: true,
         within: Duration::from_secs(1),
         shown_on_server: false,

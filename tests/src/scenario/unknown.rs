@@ -64,6 +64,7 @@ fn ipsec(run: &mut Run) -> anyhow::Result<()> {
 fn verdict() -> Expect {
     Expect {
         cause: "unknown",
+        pod: "api-client",
         confidence: &["certain", "likely", "possible"],
         direction: "egress",
         stage: "node",
@@ -75,6 +76,7 @@ fn verdict() -> Expect {
         broken: ("node", "dropped"),
         source: None,
         detail: &[],
+        says: &[],
         fix: false,
         within: Duration::from_secs(3),
         shown_on_server: false,

@@ -1,0 +1,8 @@
+//! `tls-failure`: a TLS alert ended the handshake.
+
+use crate::verdict::case::Case;
+use crate::verdict::judge::Judgement;
+
+pub(in crate::verdict) const fn judge(_: &Case<'_>) -> Option<Judgement> {
+    None
+}

@@ -1,0 +1,7 @@
+//! `upstream-reset`, and silence after a connection was established.
+
+use super::Scenario;
+
+pub(super) const fn all() -> Vec<Scenario> {
+    Vec::new()
+}
