@@ -8,7 +8,7 @@ mod packet;
 mod record;
 mod socket;
 
-pub use dns::{DnsAnswer, DnsMessage};
+pub use dns::{DnsAnswer, DnsMessage, DnsType};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{

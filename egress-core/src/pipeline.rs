@@ -1,6 +1,7 @@
 //! The stages joined: one input in, the verdicts that are new or revised out. Live and replay call the same
 //! function; time is in the inputs.
 
+mod askers;
 mod count;
 mod frame;
 #[cfg(test)]
@@ -11,9 +12,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use askers::AskersChange;
+
 use crate::cluster::ClusterChange;
 use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, without_search_path};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
@@ -167,18 +170,26 @@ impl Pipeline {
     }
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
+        let askers = AskersChange::of(&change, &self.index);
         self.index.apply(change, at);
+        self.know_askers(askers);
     }
 
     fn node_changed(&mut self, change: NodeChange, at: Mono) {
         match change {
-            NodeChange::Network(network) => self.node.set_network(network),
+            NodeChange::Network(network) => {
+                self.tracker.know_own(&network.addresses);
+                self.node.set_network(network);
+            }
             NodeChange::Filters(filters) => {
                 self.node.set_filters(filters);
                 self.judge_again(at);
             }
             NodeChange::PodNetns { namespace, name, netns, device } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
+                if let Some(ip) = self.index.pod(&namespace, &name).and_then(|pod| pod.ips.first()) {
+                    self.tracker.know_netns(*ip, netns);
+                }
                 if let Some(device) = device {
                     self.node.set_pod_device(netns, device);
                 }
@@ -194,14 +205,11 @@ impl Pipeline {
             return;
         }
         let client = packet.packet.tuple.reversed();
-        if let Some(Application::Dns(message)) = &packet.application
-            && let Some(answer) = &message.answer
-        {
-            let pod = self.first_address(client.source.ip, seen.at);
-            self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
-            if answer.code == 0 && answer.records > 0 && !self.book.is_empty() {
-                for name in [message.name.as_str(), without_search_path(&message.name)] {
-                    self.clear(&client, Some(name), seen.at);
+        if let Some(Application::Dns(message)) = &packet.application {
+            for message in message.chain() {
+                if let Some(answer) = message.answer.as_ref().filter(|answer| !answer.addresses.is_empty()) {
+                    let pod = self.first_address(client.source.ip, seen.at);
+                    self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
                 }
             }
         }

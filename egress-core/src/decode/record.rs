@@ -155,8 +155,13 @@ fn seen_packet(header: &RecordHeader, tap: u8, class: u8, data: &[u8]) -> Result
     };
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let tcp = matches!(packet.transport, Transport::Tcp { .. });
-    let application =
+    let mut application =
         if class == PacketClass::Dns as u8 { dns::parse(payload, tcp).map(Application::Dns) } else { None };
+    if let Some(Application::Dns(message)) = &mut application
+        && let Some(answer) = &mut message.answer
+    {
+        answer.fragmented = packet::has_more_fragments(data);
+    }
     Ok(observation(header, Seen::Packet(Box::new(PacketSeen { tap, packet, application }))))
 }
 

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Tracker;
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
 use super::tcp::{client_of, sighting};
-use super::{Tracker, without_search_path};
 use crate::decode::{
     Application, DropSeen, DropSite, IcmpError, Observation, PacketSeen, Tap, Transport, Tuple,
 };
@@ -173,7 +173,7 @@ impl Datagrams {
 
     fn dropped(&mut self, seen: &Observation, dropped: &DropSeen, client: Tuple, reply: bool) {
         let name = match &dropped.application {
-            Some(Application::Dns(message)) => Some(without_search_path(&message.name).to_owned()),
+            Some(Application::Dns(message)) => Some(message.name.clone()),
             _ => None,
         };
         let counted = self.flows.get(&client).is_some_and(|flow| seen.at.since(flow.last) < BURST);
@@ -273,7 +273,7 @@ impl Tracker {
         if !due {
             return;
         }
-        self.dns.dropped(&client, seen.at);
+        self.dns.dropped(&client, dropped, reply, seen.at);
         self.datagrams.dropped(seen, dropped, client, reply);
         let _ = out;
     }

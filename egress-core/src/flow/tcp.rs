@@ -131,7 +131,7 @@ impl Tracker {
             let outcome = Outcome::Unreachable { error: error.clone(), router };
             out.push(attempt.event(seen.at, outcome, 1));
         } else {
-            self.dns.unreachable(seen, error, out);
+            self.dns.unreachable(seen, error, router);
             self.datagrams.unreachable(seen, error, router, out);
         }
     }
