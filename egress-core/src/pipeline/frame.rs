@@ -49,8 +49,12 @@ impl Pipeline {
     pub(super) fn frame(&self, client: &Tuple, forwarded: Option<SocketAddress>, at: Mono) -> Option<Frame> {
         let protocol = client.transport();
         let from = self.index.resolve_client(client.source.ip, at);
-        let dialled = self.index.resolve(client.destination.ip, client.destination.port, protocol, at);
+        let mut dialled = self.index.resolve(client.destination.ip, client.destination.port, protocol, at);
         if let Some(pod) = from.pod.clone().filter(|pod| self.index.is_local(pod)) {
+            if client.destination.ip.is_loopback() {
+                // Its own loopback: nobody else's address.
+                dialled = Endpoint { ip: client.destination.ip, ..from.clone() };
+            }
             return Some(Frame { direction: Direction::Egress, pod, client: from, dialled });
         }
         let server = match forwarded {
@@ -105,6 +109,7 @@ impl Pipeline {
             policies_as_of: self.index.synced_at(),
             fix,
             node: &self.node,
+            cluster: &self.index,
             translation: translation.clone(),
             lost: self.lost_since(event.first),
             pod_device: self

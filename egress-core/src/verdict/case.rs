@@ -4,7 +4,7 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::Endpoint;
+use crate::identity::{ClusterIndex, Endpoint};
 use crate::node::{Attribution, NodeState};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
@@ -29,6 +29,8 @@ pub struct Case<'a> {
     pub fix: Option<Fix>,
     /// The node.
     pub node: &'a NodeState,
+    /// The cluster, for the names of further addresses.
+    pub cluster: &'a ClusterIndex,
     /// Addresses after translation, from conntrack or from sightings.
     pub translation: Translation,
     /// Events lost while it was observed.
