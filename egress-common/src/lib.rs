@@ -8,6 +8,7 @@ mod aggregate;
 mod config;
 mod offsets;
 mod record;
+mod sieve;
 mod stats;
 
 pub use aggregate::{AggregateKey, AggregateValue};
@@ -20,6 +21,7 @@ pub use record::{
     RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
     read_record, record_bytes,
 };
+pub use sieve::{SIEVE_WORDS, sieve_bit};
 pub use stats::Stat;
 
 /// Version of every layout in this crate. Captures carry it; the agent refuses an object built with another.
