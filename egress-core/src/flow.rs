@@ -3,6 +3,7 @@
 
 mod attempt;
 mod attempts;
+mod connection;
 mod datagram;
 mod dns;
 mod event;
@@ -13,6 +14,7 @@ mod tcp;
 use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
 use crate::time::Mono;
 
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
 pub use dns::Response;
 pub(crate) use dns::without_search_path;
 pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
@@ -21,6 +23,8 @@ pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, S
 #[derive(Debug, Default)]
 pub struct Tracker {
     attempts: attempts::Attempts,
+    /// Live connections; other parts may look them up by the addresses of any of their packets.
+    connections: connection::Connections,
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
     dns: dns::Dns,
@@ -37,7 +41,8 @@ impl Tracker {
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
             Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::Reset(reset) => self.socket_reset(seen, reset),
+            Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
     }
 
@@ -49,6 +54,7 @@ impl Tracker {
             self.dns.complete(event);
         }
         self.dns.tick(now, out);
+        self.connections.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -61,7 +67,10 @@ impl Tracker {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.attempts.forgotten() + self.datagrams.forgotten() + self.dns.forgotten()
+        self.attempts.forgotten()
+            + self.connections.forgotten()
+            + self.datagrams.forgotten()
+            + self.dns.forgotten()
     }
 
     fn packet(&mut self, seen: &Observation, packet: &PacketSeen, out: &mut Vec<FlowEvent>) {

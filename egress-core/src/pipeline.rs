@@ -229,6 +229,8 @@ impl Pipeline {
             self.count_failure(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Served if self.book.is_empty() => {}
+                Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
@@ -245,8 +247,11 @@ impl Pipeline {
                 self.node.note_untranslated_answer();
             }
         }
-        if !self.book.is_empty() {
-            self.clear(&event.client, None, event.at);
+        if !self.book.is_empty()
+            && let Some(frame) = self.frame(&event.client, None, event.at)
+        {
+            let cleared = self.book.clear_opening(&frame.subject(&event.client, None));
+            self.out.extend(cleared);
         }
     }
 

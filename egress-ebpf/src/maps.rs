@@ -75,7 +75,7 @@ pub static CONFIG: Config = Config {
     ring_bytes: 4096,
     node_netns: 0,
     uplink_slot: 0,
-    pad: 0,
+    jiffies_per_second: 0,
 };
 
 /// Class of each drop reason. Set by the loader, then frozen.

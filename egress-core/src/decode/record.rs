@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, RecordHeader,
-    RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
+    RESET_PROGRESS, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint,
+    flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
     Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
+    ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap, TcpState, Transport, Tuple, dns,
+    drops, packet, tls,
 };
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -51,6 +54,10 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         }
         RecordKind::PacketLong => {
             let r: PacketLongRecord = read_record(bytes).ok_or(length)?;
+            seen_packet(&r.header, r.tap, r.class, sized(&r.data, r.data_len)?)
+        }
+        RecordKind::PacketHello => {
+            let r: PacketHelloRecord = read_record(bytes).ok_or(length)?;
             seen_packet(&r.header, r.tap, r.class, sized(&r.data, r.data_len)?)
         }
         RecordKind::Retransmit => Ok(retransmit(&read_record(bytes).ok_or(length)?)),
@@ -155,8 +162,13 @@ fn seen_packet(header: &RecordHeader, tap: u8, class: u8, data: &[u8]) -> Result
     };
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let tcp = matches!(packet.transport, Transport::Tcp { .. });
-    let application =
-        if class == PacketClass::Dns as u8 { dns::parse(payload, tcp).map(Application::Dns) } else { None };
+    let application = if class == PacketClass::Dns as u8 {
+        dns::parse(payload, tcp).map(Application::Dns)
+    } else if tcp && !payload.is_empty() {
+        tls::parse(payload).map(Application::Tls)
+    } else {
+        None
+    };
     Ok(observation(header, Seen::Packet(Box::new(PacketSeen { tap, packet, application }))))
 }
 
@@ -185,6 +197,7 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         length: r.header.len,
         mss: r.mss,
         timeouts: r.retransmits,
+        silence: (r.silence_ms != 0).then(|| millis(r.silence_ms)),
     };
     observation(&r.header, Seen::Retransmit(seen))
 }
@@ -212,7 +225,26 @@ fn reset(r: &ResetRecord) -> Result<Observation, DecodeError> {
         ends(6, (r.local, r.local_port), (r.remote, r.remote_port))
     };
     let state = (!no_socket).then(|| TcpState::from_raw(r.state));
-    Ok(observation(&r.header, Seen::Reset(ResetSeen { tuple, sent, state })))
+    let progress = if no_socket { None } else { progress(sized(&r.data, r.data_len)?) };
+    Ok(observation(&r.header, Seen::Reset(ResetSeen { tuple, sent, state, progress })))
+}
+
+/// The progress of a socket that was reset: words in host byte order, see `ResetRecord::data`.
+fn progress(data: &[u8]) -> Option<SocketProgress> {
+    let words = data.first_chunk::<{ RESET_PROGRESS }>()?;
+    let word =
+        |n: usize| u32::from_ne_bytes([words[n * 4], words[n * 4 + 1], words[n * 4 + 2], words[n * 4 + 3]]);
+    Some(SocketProgress {
+        una: word(0),
+        next: word(1),
+        received: word(2),
+        sent_ago: millis(word(3)),
+        received_ago: millis(word(4)),
+    })
+}
+
+fn millis(value: u32) -> Duration {
+    Duration::from_millis(u64::from(value))
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

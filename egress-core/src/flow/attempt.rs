@@ -13,6 +13,8 @@ pub(super) struct Attempt {
     pub(super) client: Tuple,
     /// Initial sequence number, once a SYN was seen.
     pub(super) isn: Option<u32>,
+    /// Initial sequence number of the server, once a SYN-ACK was seen.
+    pub(super) server_isn: Option<u32>,
     pub(super) opened: Mono,
     pub(super) last: Mono,
     /// SYNs seen leaving the client.
@@ -36,6 +38,7 @@ impl Attempt {
             netns,
             client,
             isn: None,
+            server_isn: None,
             opened: at,
             last: at,
             syns: 0,

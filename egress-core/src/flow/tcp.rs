@@ -2,6 +2,7 @@
 
 use super::Tracker;
 use super::attempt::Attempt;
+use super::connection::Connections;
 use super::event::{DropRole, FlowEvent, Outcome, Sighting};
 use crate::decode::{
     DropSeen, DropSite, IcmpError, Observation, Packet, PacketSeen, RetransmitSeen, SockStateSeen, Tap,
@@ -22,7 +23,7 @@ impl Tracker {
             self.syn(seen, at, seq, sighting, out);
         } else if packet.is_syn_ack() {
             self.syn_ack(seen, at, ack.wrapping_sub(1), sighting, out);
-        } else if packet.is_reset() {
+        } else if !self.established_packet(seen, at, sighting, out) && packet.is_reset() {
             self.reset(seen, at, ack.wrapping_sub(1), sighting, out);
         }
     }
@@ -36,6 +37,7 @@ impl Tracker {
         out: &mut Vec<FlowEvent>,
     ) {
         let tuple = at.packet.tuple;
+        self.connections.reopened(&tuple, isn);
         let attempt = match at.tap {
             Tap::PodOut => {
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
@@ -76,10 +78,13 @@ impl Tracker {
         let client = at.packet.tuple.reversed();
         let Some(attempt) = self.attempts.by_isn(isn, &client, seen.at) else { return };
         attempt.journey.note_answer(at.tap, sighting);
+        if let Transport::Tcp { seq, .. } = at.packet.transport {
+            attempt.server_isn.get_or_insert(seq);
+        }
         // A server on this node accepted a client from elsewhere, or the answer reached the client.
         let local_client = attempt.journey.request(Tap::PodOut).is_some();
         if at.tap == Tap::PodIn || (at.tap == Tap::PodOut && !local_client) {
-            succeeded(attempt, seen, out);
+            succeeded(attempt, seen, &mut self.connections, out);
         }
     }
 
@@ -117,6 +122,11 @@ impl Tracker {
         error: &IcmpError,
         out: &mut Vec<FlowEvent>,
     ) {
+        if at.tap == Tap::PodIn
+            && let Some((connection, _)) = self.connections.find(&error.about)
+        {
+            connection.icmp = Some((seen.at, Box::new(error.clone()), at.packet.tuple.source.ip));
+        }
         // Path MTU discovery is no refusal.
         if at.tap != Tap::PodIn || error.mtu != 0 || (error.v6 && error.kind == 2) {
             return;
@@ -144,6 +154,9 @@ impl Tracker {
     ) {
         if !again.syn {
             self.stalls.retransmit(seen, again, out);
+            if let Some((connection, from)) = self.connections.find(&again.tuple) {
+                connection.sent_again(seen.at, from, again, out);
+            }
             return;
         }
         let attempt = self.attempts.open(again.tuple, None, seen.netns, seen.at);
@@ -156,11 +169,18 @@ impl Tracker {
 
     pub(super) fn sock_state(&mut self, seen: &Observation, state: &SockStateSeen, out: &mut Vec<FlowEvent>) {
         if state.old != TcpState::SynSent {
+            self.socket_closed(seen, state, out);
             return;
         }
         let Some(attempt) = self.attempts.by_client(&state.tuple) else { return };
         match state.new {
-            TcpState::Established => succeeded(attempt, seen, out),
+            TcpState::Established => {
+                if attempt.netns == 0 {
+                    attempt.netns = seen.netns;
+                }
+                succeeded(attempt, seen, &mut self.connections, out);
+                self.connections.socket_reports(&state.tuple);
+            }
             // An attempt abandoned without error or retransmit is no failure.
             TcpState::Close if state.error == ETIMEDOUT || attempt.retransmits > 0 => {
                 unanswered(attempt, seen, out);
@@ -184,7 +204,8 @@ impl Tracker {
         } else {
             let closing = crate::decode::is_closing(flags);
             if !closing {
-                self.stalls.dropped(seen, dropped, client, seq, out);
+                let connection = self.connections.dropped(seen.at, dropped, &client, reply);
+                self.stalls.dropped(seen, dropped, client, seq, connection, out);
             }
             return;
         };
@@ -220,12 +241,18 @@ pub(super) fn sighting(seen: &Observation, packet: &Packet) -> Sighting {
     Sighting { at: seen.at, ifindex: seen.ifindex, tuple: packet.tuple, ttl: packet.ttl }
 }
 
-fn succeeded(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
+fn succeeded(
+    attempt: &mut Attempt,
+    seen: &Observation,
+    connections: &mut Connections,
+    out: &mut Vec<FlowEvent>,
+) {
     if attempt.answered {
         return;
     }
     attempt.answered = true;
     attempt.last = seen.at;
+    connections.open(attempt, seen.at);
     out.push(attempt.event(seen.at, Outcome::Succeeded, 0));
 }
 

@@ -178,7 +178,7 @@ impl Pipeline {
             };
             self.ask(query, subject.clone());
         }
-        let filed = self.book.file(subject, event.attempt, fresh);
+        let filed = self.book.file(subject, event.attempt, event.outcome.is_after_opening(), fresh);
         self.out.push(filed);
     }
 }
