@@ -1,6 +1,7 @@
 //! The stages joined: one input in, the verdicts that are new or revised out. Live and replay call the same
 //! function; time is in the inputs.
 
+mod ask;
 mod count;
 mod frame;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, without_search_path};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
-use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState};
+use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState, Question, Readings};
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -54,6 +55,11 @@ pub struct Pipeline {
     losses: VecDeque<(Mono, u64)>,
     /// Drops of filters that nobody could be named for.
     unattributed: VecDeque<FlowEvent>,
+    /// Answers of the kernel to what failures needed to know.
+    readings: Readings,
+    readings_wanted: Vec<Question>,
+    /// Failures that wait for such answers.
+    waiting: Vec<ask::Waiting>,
     undecoded: u64,
     expired: Mono,
 }
@@ -78,6 +84,9 @@ impl Pipeline {
             dropped: HashMap::new(),
             losses: VecDeque::new(),
             unattributed: VecDeque::new(),
+            readings: Readings::default(),
+            readings_wanted: Vec::new(),
+            waiting: Vec::new(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -105,6 +114,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.stop_waiting(now);
                 self.count_dns(now);
             }
         }
@@ -119,6 +129,11 @@ impl Pipeline {
     /// Conntrack entries that verdicts would like to know; answers come back as [`NodeChange::Conntrack`].
     pub fn take_questions(&mut self) -> Vec<ConntrackQuery> {
         std::mem::take(&mut self.questions)
+    }
+
+    /// States of the kernel that failures need to know; answers come back as [`NodeChange::Reading`].
+    pub fn take_readings(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.readings_wanted)
     }
 
     /// The cluster as it is known.
@@ -184,6 +199,7 @@ impl Pipeline {
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
+            NodeChange::Reading(reading) => self.answered(reading, at),
         }
     }
 
@@ -234,7 +250,7 @@ impl Pipeline {
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
-                _ => self.judge(&event),
+                _ => self.judge_informed(event),
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct DropSeen {
     pub iif: u32,
     /// Device of its route, 0 if it has none.
     pub dst_ifindex: u32,
+    /// `skb->mark`
+    pub mark: u32,
     /// Its connection's tuples, if conntrack knew it.
     pub conntrack: Option<Conntrack>,
     /// What it carried, where that matters.

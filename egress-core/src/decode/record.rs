@@ -84,7 +84,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let application = question(&packet, payload);
     let (reason, function) = place(names, r.reason, r.location);
-    let site = drops::refine(drops::site(&reason, &function), &reason, &function);
+    let site = drops::refine(drops::site(&reason, &function), &reason, &function, packet.ttl);
     let input = names.function(r.dst_input);
     let has_route = r.header.flags & flags::HAS_DST != 0;
     let device = if r.header.flags & flags::NO_DEVICE != 0 { 0 } else { r.header.ifindex };
@@ -107,6 +107,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
         packet,
         iif: r.iif,
         dst_ifindex: r.dst_ifindex,
+        mark: r.header.mark,
         conntrack,
         application,
     };

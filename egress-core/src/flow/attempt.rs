@@ -1,7 +1,7 @@
 //! One attempt to open a TCP connection.
 
-use super::event::{FlowEvent, Journey, Outcome};
-use crate::decode::Tuple;
+use super::event::{DropRole, FlowEvent, Journey, Outcome};
+use crate::decode::{DropSeen, Tuple};
 use crate::time::Mono;
 
 /// What is known of one attempt.
@@ -28,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) answered: bool,
     /// Somebody was told that it failed.
     pub(super) failed: bool,
+    /// A drop that the next SYN may survive: told only if the attempt does not go on.
+    pub(super) held: Option<(Box<DropSeen>, DropRole)>,
     pub(super) journey: Journey,
 }
 
@@ -47,6 +49,7 @@ impl Attempt {
             explained: false,
             answered: false,
             failed: false,
+            held: None,
             journey: Journey::default(),
         }
     }

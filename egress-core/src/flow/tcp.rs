@@ -134,7 +134,8 @@ impl Tracker {
         let router = at.packet.tuple.source.ip;
         if error.about.protocol == 6 {
             let Some(attempt) = self.attempts.by_client(&error.about) else { return };
-            if attempt.answered || attempt.explained {
+            // The error of a drop that is held back (time exceeded) says no more than the drop.
+            if attempt.answered || attempt.explained || attempt.held.is_some() {
                 return;
             }
             attempt.explained = true;
@@ -220,10 +221,16 @@ impl Tracker {
         if attempt.answered {
             return;
         }
-        attempt.explained = true;
         attempt.last = seen.at;
-        let outcome = Outcome::Dropped { drop: Box::new(dropped.clone()), role, names: Vec::new() };
-        out.push(attempt.event(seen.at, outcome, 1));
+        let drop = Box::new(dropped.clone());
+        if dropped.site.is_passing() && attempt.held.is_none() && !attempt.explained {
+            attempt.held = Some((drop, role));
+            return;
+        }
+        attempt.explained = true;
+        let failed = if attempt.held.take().is_some() { 2 } else { 1 };
+        let outcome = Outcome::Dropped { drop, role, names: Vec::new() };
+        out.push(attempt.event(seen.at, outcome, failed));
     }
 }
 
@@ -261,7 +268,13 @@ fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent
         return;
     }
     let failed = attempt.sent().saturating_sub(attempt.told);
-    if failed > 0 {
+    if failed == 0 {
+        return;
+    }
+    if let Some((drop, role)) = attempt.held.take() {
+        attempt.explained = true;
+        out.push(attempt.event(seen.at, Outcome::Dropped { drop, role, names: Vec::new() }, failed));
+    } else {
         out.push(attempt.event(seen.at, Outcome::Unanswered, failed));
     }
 }

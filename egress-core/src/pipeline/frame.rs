@@ -96,6 +96,9 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
+        let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
+            pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
+        };
         let case = Case {
             event,
             direction: frame.direction,
@@ -105,6 +108,9 @@ impl Pipeline {
             policies_as_of: self.index.synced_at(),
             fix,
             node: &self.node,
+            readings: &self.readings,
+            pod_netns: self.index.netns_of(&frame.pod.reference()),
+            peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
             pod_device: self

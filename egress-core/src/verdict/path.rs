@@ -14,6 +14,12 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     if let Outcome::Dropped { .. } = case.event.outcome {
+        // Inside the pod at the other end.
+        if judgement.stage == Stage::Upstream {
+            path.push(hop(Hop::Node, None, HopOutcome::Passed));
+            path.push(broken(Hop::Peer, None, HopOutcome::Dropped, judgement));
+            return path;
+        }
         path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
         return path;
     }
@@ -81,13 +87,17 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }
+        // The other pod's machine dropped it, or could not answer.
+        Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
     }
 }
 
 const fn node_end(cause: Cause) -> HopOutcome {
     match cause {
-        Cause::PolicyDrop | Cause::FirewallDrop => HopOutcome::Dropped,
+        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource => {
+            HopOutcome::Dropped
+        }
         Cause::UpstreamRefused => HopOutcome::Refused,
         _ => HopOutcome::Unseen,
     }

@@ -27,7 +27,8 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
         DropSite::Ipsec => "IPsec policy".to_owned(),
         DropSite::NoSocket => "no socket".to_owned(),
         DropSite::Route => "routing".to_owned(),
-        DropSite::ReversePath => "reverse-path filter".to_owned(),
+        DropSite::ReversePath => format!("reverse-path filter{}", device()),
+        DropSite::Martian => format!("address check (martian){}", device()),
         DropSite::Neighbour => format!("neighbour resolution{}", device()),
         DropSite::Ttl => "TTL expired".to_owned(),
         DropSite::TooBig => format!("MTU{}", device()),
@@ -36,9 +37,12 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     }
 }
 
-/// Where it was: inside the pod, or in the node.
+/// Where it was: inside the pod, in the node, or inside the pod at the other end.
 pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
     let node = case.node.netns();
+    if case.peer_netns.is_some_and(|peer| peer == drop.netns && Some(peer) != case.pod_netns) {
+        return Stage::Upstream;
+    }
     if node == 0 || drop.netns == node || drop.netns == 0 { Stage::Node } else { Stage::Pod }
 }
 
