@@ -28,6 +28,8 @@ pub struct Tracker {
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
     dns: dns::Dns,
+    /// ICMP errors made on this node, until the drops that they are about are seen.
+    told: Vec<tcp::Told>,
 }
 
 impl Tracker {
@@ -48,6 +50,7 @@ impl Tracker {
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.tell_errors(now, out);
         let first = out.len();
         self.datagrams.tick(now, out);
         for event in out.iter_mut().skip(first) {

@@ -187,7 +187,10 @@ impl Pipeline {
 
     fn node_changed(&mut self, change: NodeChange, at: Mono) {
         match change {
-            NodeChange::Network(network) => self.node.set_network(network),
+            NodeChange::Network(network) => {
+                self.node.set_network(network);
+                self.judge_waiting();
+            }
             NodeChange::Filters(filters) => {
                 self.node.set_filters(filters);
                 self.judge_again(at);

@@ -1,5 +1,8 @@
 //! TCP: SYN, answer, refusal, retransmits, the socket's end, and drops.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::Tracker;
 use super::attempt::Attempt;
 use super::connection::Connections;
@@ -8,11 +11,24 @@ use crate::decode::{
     DropSeen, DropSite, IcmpError, Observation, Packet, PacketSeen, RetransmitSeen, SockStateSeen, Tap,
     TcpState, Transport, Tuple,
 };
+use crate::time::Mono;
 
 /// `errno` of a socket that got no answer.
 const ETIMEDOUT: u32 = 110;
 /// An unanswered SYN is a failure at this retransmit.
 const RETRANSMITS: u64 = 2;
+
+/// The drop of a packet follows the ICMP error about it within this time.
+const DROP_FOLLOWS: Duration = Duration::from_millis(10);
+
+/// An ICMP error of this machine about a SYN.
+#[derive(Debug)]
+pub(super) struct Told {
+    at: Mono,
+    about: Tuple,
+    error: IcmpError,
+    router: IpAddr,
+}
 
 impl Tracker {
     pub(super) fn tcp_packet(&mut self, seen: &Observation, at: &PacketSeen, out: &mut Vec<FlowEvent>) {
@@ -138,6 +154,11 @@ impl Tracker {
             if attempt.answered || attempt.explained || attempt.held.is_some() {
                 return;
             }
+            if attempt.journey.request(Tap::UplinkOut).is_none() {
+                // Made on this node: the kernel answers first and drops the packet then, which says more.
+                self.told.push(Told { at: seen.at, about: error.about, error: error.clone(), router });
+                return;
+            }
             attempt.explained = true;
             let outcome = Outcome::Unreachable { error: error.clone(), router };
             out.push(attempt.event(seen.at, outcome, 1));
@@ -145,6 +166,23 @@ impl Tracker {
             self.dns.unreachable(seen, error, out);
             self.datagrams.unreachable(seen, error, router, out);
         }
+    }
+
+    /// ICMP errors that no drop has followed are all that is known.
+    pub(super) fn tell_errors(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.told.retain(|told| {
+            if now.since(told.at) < DROP_FOLLOWS {
+                return true;
+            }
+            if let Some(attempt) = self.attempts.by_client(&told.about)
+                && !(attempt.answered || attempt.explained || attempt.held.is_some())
+            {
+                attempt.explained = true;
+                let outcome = Outcome::Unreachable { error: told.error.clone(), router: told.router };
+                out.push(attempt.event(told.at, outcome, 1));
+            }
+            false
+        });
     }
 
     pub(super) fn retransmit(
@@ -183,7 +221,12 @@ impl Tracker {
                 self.connections.socket_reports(&state.tuple);
             }
             // An attempt abandoned without error or retransmit is no failure.
-            TcpState::Close if state.error == ETIMEDOUT || attempt.retransmits > 0 => {
+            // Nor is it one that ends for another reason than the drop that is held back.
+            TcpState::Close
+                if state.error == ETIMEDOUT
+                    || attempt.retransmits > 0
+                    || (state.error != 0 && attempt.held.is_some()) =>
+            {
                 unanswered(attempt, seen, out);
             }
             _ => {}

@@ -12,7 +12,9 @@ use crate::verdict::judge::Judgement;
 pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     let device = || {
         let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
-        case.node.device_name(index).map_or(String::new(), |name| format!(" of {name}"))
+        let own = stage(case, drop) == Stage::Node;
+        let name = if own { case.node.device_name(index) } else { case.node.pod_device(drop.netns) };
+        name.map_or(String::new(), |name| format!(" of {name}"))
     };
     match drop.site {
         DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match hook(case, drop) {
@@ -57,7 +59,10 @@ pub(in crate::verdict) fn facts(judgement: Judgement, case: &Case<'_>, drop: &Dr
     if hook != Hook::Unknown {
         judgement = judgement.with("hook", hook.as_str());
     }
-    if let Some(device) = case.node.device_name(drop.ifindex) {
+    // Inside a pod the numbers of devices are others.
+    if stage(case, drop) == Stage::Node
+        && let Some(device) = case.node.device_name(drop.ifindex)
+    {
         judgement = judgement.with("device", device);
     }
     match attribution(case, drop) {
