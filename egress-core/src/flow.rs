@@ -3,6 +3,7 @@
 
 mod attempt;
 mod attempts;
+mod connection;
 mod datagram;
 mod dns;
 mod event;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
 use crate::time::Mono;
 
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
 pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };
@@ -24,9 +26,13 @@ pub use event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
 #[derive(Debug, Default)]
 pub struct Tracker {
     attempts: attempts::Attempts,
+    /// Live connections; other parts may look them up by the addresses of any of their packets.
+    connections: connection::Connections,
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
     dns: dns::Dns,
+    /// ICMP errors made on this node, until the drops that they are about are seen.
+    told: Vec<tcp::Told>,
 }
 
 impl Tracker {
@@ -44,16 +50,17 @@ impl Tracker {
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
             Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::Reset(reset) => self.socket_reset(seen, reset),
+            Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
             self.dns.connection_failed(event);
         }
     }
 
-    /// A pod's namespace and the search domains of its object.
-    pub fn know_pod(&mut self, ip: IpAddr, namespace: &str, domains: &[String]) {
-        self.dns.know(ip, namespace, domains);
+    /// A pod's addresses and namespace, and the search domains of its object.
+    pub fn know_pod(&mut self, ips: &[IpAddr], namespace: &str, domains: &[String]) {
+        self.dns.know(ips, namespace, domains);
     }
 
     /// A pod's network namespace.
@@ -73,12 +80,14 @@ impl Tracker {
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.tell_errors(now, out);
         let first = out.len();
         self.datagrams.tick(now, out);
         for event in out.iter_mut().skip(first) {
             self.dns.complete(event);
         }
         self.dns.tick(now, out);
+        self.connections.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -91,7 +100,10 @@ impl Tracker {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.attempts.forgotten() + self.datagrams.forgotten() + self.dns.forgotten()
+        self.attempts.forgotten()
+            + self.connections.forgotten()
+            + self.datagrams.forgotten()
+            + self.dns.forgotten()
     }
 
     fn packet(&mut self, seen: &Observation, packet: &PacketSeen, out: &mut Vec<FlowEvent>) {

@@ -1,6 +1,7 @@
 //! The stages joined: one input in, the verdicts that are new or revised out. Live and replay call the same
 //! function; time is in the inputs.
 
+mod ask;
 mod askers;
 mod count;
 mod frame;
@@ -20,7 +21,7 @@ use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
-use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState};
+use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState, Question, Readings};
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -57,6 +58,11 @@ pub struct Pipeline {
     losses: VecDeque<(Mono, u64)>,
     /// Drops of filters that nobody could be named for.
     unattributed: VecDeque<FlowEvent>,
+    /// Answers of the kernel to what failures needed to know.
+    readings: Readings,
+    readings_wanted: Vec<Question>,
+    /// Failures that wait for such answers.
+    waiting: Vec<ask::Waiting>,
     undecoded: u64,
     expired: Mono,
 }
@@ -81,6 +87,9 @@ impl Pipeline {
             dropped: HashMap::new(),
             losses: VecDeque::new(),
             unattributed: VecDeque::new(),
+            readings: Readings::default(),
+            readings_wanted: Vec::new(),
+            waiting: Vec::new(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -108,6 +117,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.stop_waiting(now);
                 self.count_dns(now);
             }
         }
@@ -122,6 +132,11 @@ impl Pipeline {
     /// Conntrack entries that verdicts would like to know; answers come back as [`NodeChange::Conntrack`].
     pub fn take_questions(&mut self) -> Vec<ConntrackQuery> {
         std::mem::take(&mut self.questions)
+    }
+
+    /// States of the kernel that failures need to know; answers come back as [`NodeChange::Reading`].
+    pub fn take_readings(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.readings_wanted)
     }
 
     /// The cluster as it is known.
@@ -180,6 +195,7 @@ impl Pipeline {
             NodeChange::Network(network) => {
                 self.tracker.know_own(&network.addresses);
                 self.node.set_network(network);
+                self.judge_waiting();
             }
             NodeChange::Filters(filters) => {
                 self.node.set_filters(filters);
@@ -195,6 +211,7 @@ impl Pipeline {
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
+            NodeChange::Reading(reading) => self.answered(reading, at),
         }
     }
 
@@ -237,10 +254,12 @@ impl Pipeline {
             self.count_failure(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Served if self.book.is_empty() => {}
+                Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
-                _ => self.judge(&event),
+                _ => self.judge_informed(event),
             }
         }
     }
@@ -253,8 +272,11 @@ impl Pipeline {
                 self.node.note_untranslated_answer();
             }
         }
-        if !self.book.is_empty() {
-            self.clear(&event.client, None, event.at);
+        if !self.book.is_empty()
+            && let Some(frame) = self.frame(&event.client, None, event.at)
+        {
+            let cleared = self.book.clear_opening(&frame.subject(&event.client, None));
+            self.out.extend(cleared);
         }
     }
 

@@ -91,7 +91,7 @@ impl Dns {
             // The same question elsewhere on its way, perhaps translated.
             (None, tap) => {
                 if tap == Tap::PodIn {
-                    self.asker(tuple.destination.ip).serves = true;
+                    self.serves(tuple.destination.ip);
                 }
                 let place = sighting(seen, &at.packet);
                 match self.elsewhere(message, &tuple, Some(tuple.destination.ip)) {
@@ -168,7 +168,7 @@ impl Dns {
         if at.tap == Tap::UplinkIn || !self.own.contains(&client.source.ip) {
             return;
         }
-        self.asker(client.source.ip).serves = true;
+        self.serves(client.source.ip);
         let Some(number) = self.asked(client, message, seen.at, None) else { return };
         let place = sighting(seen, &at.packet);
         if let Some(lookup) = self.lookups.get_mut(&number) {
@@ -380,7 +380,7 @@ impl Dns {
         if outcome == DnsOutcome::Truncated && lookup.tcp.is_some() {
             facts.tcp = Some(lookup.tcp_fate.clone().unwrap_or(TcpFate::Silent));
         }
-        if matches!(outcome, DnsOutcome::Timeout | DnsOutcome::ServFail) {
+        if outcome >= DnsOutcome::Truncated && facts.closed.is_none() {
             facts.chain = self.chain(question, now);
         }
         let pair = outcome == DnsOutcome::Timeout && !facts.answered.is_empty();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
 use super::dns::DnsFailure;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
 use crate::time::Mono;
@@ -59,8 +60,27 @@ pub enum Outcome {
     },
     /// Name resolution failed.
     Dns(DnsFailure),
+    /// Established; then a TLS alert ended the handshake.
+    Tls(TlsFailure),
+    /// Established, then reset.
+    Reset(ResetFailure),
+    /// Established, then nothing came back any more.
+    Silence(SilenceFailure),
     /// It was answered.
     Succeeded,
+    /// An established connection did its work: it was closed in order, or goes on after it had stood still.
+    Served,
+}
+
+impl Outcome {
+    /// It harms what was established already: that it can be established again does not heal it.
+    #[must_use]
+    pub const fn is_after_opening(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls(_) | Self::Reset(_) | Self::Silence(_) | Self::Dropped { role: DropRole::Data, .. }
+        )
+    }
 }
 
 /// Which packet of a flow was dropped.

@@ -100,6 +100,9 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
+        let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
+            pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
+        };
         let case = Case {
             event,
             direction: frame.direction,
@@ -110,6 +113,9 @@ impl Pipeline {
             fix,
             node: &self.node,
             cluster: &self.index,
+            readings: &self.readings,
+            pod_netns: self.index.netns_of(&frame.pod.reference()),
+            peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
             pod_device: self
@@ -183,7 +189,7 @@ impl Pipeline {
             };
             self.ask(query, subject.clone());
         }
-        let filed = self.book.file(subject, event.attempt, fresh);
+        let filed = self.book.file(subject, event.attempt, event.outcome.is_after_opening(), fresh);
         self.out.push(filed);
     }
 }

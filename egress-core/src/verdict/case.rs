@@ -5,7 +5,7 @@ use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
 use crate::identity::{ClusterIndex, Endpoint};
-use crate::node::{Attribution, NodeState};
+use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -31,6 +31,12 @@ pub struct Case<'a> {
     pub node: &'a NodeState,
     /// The cluster, for the names of further addresses.
     pub cluster: &'a ClusterIndex,
+    /// States of the kernel that were read for it.
+    pub readings: &'a Readings,
+    /// Network namespace of the local pod, if known.
+    pub pod_netns: Option<u32>,
+    /// Network namespace of the other end, where that is a local pod too.
+    pub peer_netns: Option<u32>,
     /// Addresses after translation, from conntrack or from sightings.
     pub translation: Translation,
     /// Events lost while it was observed.

@@ -1,6 +1,7 @@
 //! Who asks: its search path, its running lookups, and how its servers treated it lately.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) struct Asker {
     pub(super) known: bool,
     /// `.NAMESPACE.svc.` of the pod, empty if not known.
     pub(super) own: String,
+    /// The other addresses of the same pod.
+    pub(super) also: Vec<IpAddr>,
     /// It was asked itself.
     pub(super) serves: bool,
     /// Its search list, as far as it is known or showed.

@@ -37,15 +37,19 @@ impl Dns {
 
     fn link(&self, question: &Question, now: Mono) -> Option<(Link, &Question)> {
         let askers: Vec<IpAddr> = match question.request(Tap::PodIn) {
-            Some(delivered) => vec![delivered.tuple.destination.ip],
+            Some(delivered) => {
+                let server = delivered.tuple.destination.ip;
+                let also = self.askers.get(&server).map_or(&[][..], |asker| &asker.also);
+                std::iter::once(server).chain(also.iter().copied()).collect()
+            }
             None if question.request(Tap::UplinkOut).is_some() => return None,
             // Answered on the node itself: a cache there, or a server on its network.
             None => self.own.iter().copied().filter(|ip| *ip != question.client.source.ip).collect(),
         };
         let mut asked: Vec<&Question> = askers
             .iter()
-            .filter_map(|ip| Some((*ip, self.askers.get(ip)?)))
-            .filter_map(|(_, asker)| self.lookups.get(asker.lookups.get(&question.name)?))
+            .filter_map(|ip| self.askers.get(ip))
+            .filter_map(|asker| self.lookups.get(asker.lookups.get(&question.name)?))
             .flat_map(|lookup: &Lookup| &lookup.questions)
             .filter(|own| concerns(own, question))
             .collect();

@@ -21,7 +21,7 @@ impl Dns {
         self.asker(pod).server(server, now).losing = Some(now);
         let message = match &dropped.application {
             Some(Application::Dns(message)) => Some(message),
-            None => None,
+            _ => None,
         };
         for question in self.open_of(pod) {
             let lost = question.client.destination == server

@@ -23,13 +23,31 @@ impl Asker {
 
 impl Dns {
     /// A pod's namespace and what its object says of its search list: names are told by it as they were asked.
-    pub(in crate::flow) fn know(&mut self, ip: IpAddr, namespace: &str, domains: &[String]) {
+    pub(in crate::flow) fn know(&mut self, ips: &[IpAddr], namespace: &str, domains: &[String]) {
+        for ip in ips {
+            let asker = self.asker(*ip);
+            let own = format!(".{namespace}.svc.");
+            if !asker.known || asker.own != own {
+                asker.search.clear();
+            }
+            asker.known = true;
+            asker.own = own;
+            asker.also = ips.iter().copied().filter(|other| other != ip).collect();
+            for domain in domains {
+                asker.learn(&domain.to_ascii_lowercase());
+            }
+        }
+    }
+
+    /// This address is asked: it answers DNS, at all addresses of its pod.
+    pub(super) fn serves(&mut self, ip: IpAddr) {
         let asker = self.asker(ip);
-        asker.known = true;
-        asker.own = format!(".{namespace}.svc.");
-        asker.search.clear();
-        for domain in domains {
-            asker.learn(&domain.to_ascii_lowercase());
+        if asker.serves {
+            return;
+        }
+        asker.serves = true;
+        for other in asker.also.clone() {
+            self.asker(other).serves = true;
         }
     }
 

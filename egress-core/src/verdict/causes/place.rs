@@ -12,7 +12,9 @@ use crate::verdict::judge::Judgement;
 pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     let device = || {
         let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
-        case.node.device_name(index).map_or(String::new(), |name| format!(" of {name}"))
+        let own = stage(case, drop) == Stage::Node;
+        let name = if own { case.node.device_name(index) } else { case.node.pod_device(drop.netns) };
+        name.map_or(String::new(), |name| format!(" of {name}"))
     };
     match drop.site {
         DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match hook(case, drop) {
@@ -27,7 +29,8 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
         DropSite::Ipsec => "IPsec policy".to_owned(),
         DropSite::NoSocket => "no socket".to_owned(),
         DropSite::Route => "routing".to_owned(),
-        DropSite::ReversePath => "reverse-path filter".to_owned(),
+        DropSite::ReversePath => format!("reverse-path filter{}", device()),
+        DropSite::Martian => format!("address check (martian){}", device()),
         DropSite::Neighbour => format!("neighbour resolution{}", device()),
         DropSite::Ttl => "TTL expired".to_owned(),
         DropSite::TooBig => format!("MTU{}", device()),
@@ -36,9 +39,12 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     }
 }
 
-/// Where it was: inside the pod, or in the node.
+/// Where it was: inside the pod, in the node, or inside the pod at the other end.
 pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
     let node = case.node.netns();
+    if case.peer_netns.is_some_and(|peer| peer == drop.netns && Some(peer) != case.pod_netns) {
+        return Stage::Upstream;
+    }
     if node == 0 || drop.netns == node || drop.netns == 0 { Stage::Node } else { Stage::Pod }
 }
 
@@ -53,7 +59,10 @@ pub(in crate::verdict) fn facts(judgement: Judgement, case: &Case<'_>, drop: &Dr
     if hook != Hook::Unknown {
         judgement = judgement.with("hook", hook.as_str());
     }
-    if let Some(device) = case.node.device_name(drop.ifindex) {
+    // Inside a pod the numbers of devices are others.
+    if stage(case, drop) == Stage::Node
+        && let Some(device) = case.node.device_name(drop.ifindex)
+    {
         judgement = judgement.with("device", device);
     }
     match attribution(case, drop) {

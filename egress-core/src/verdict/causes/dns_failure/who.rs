@@ -79,6 +79,16 @@ pub(super) fn is_foreign(case: &Case<'_>) -> bool {
         && !asked.is_loopback()
         && !case.node.is_own(asked)
         && matches!(case.peer.kind, PeerKind::External | PeerKind::Unresolved)
+        && !is_cluster_dns(case)
+}
+
+/// The pod is one of the cluster's DNS servers itself: whom it asks is nobody's mistake.
+fn is_cluster_dns(case: &Case<'_>) -> bool {
+    let (Some(pod), Some(service)) = (&case.pod.pod, cluster_dns(case)) else { return false };
+    pod.namespace == service.namespace
+        && service.selector.as_ref().is_some_and(|selector| {
+            !selector.is_empty() && selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+        })
 }
 
 /// The address lies in the cluster, and no pod, Service or node is known to have it.

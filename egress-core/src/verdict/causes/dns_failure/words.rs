@@ -80,7 +80,7 @@ fn refused(case: &Case<'_>, failure: &DnsFailure, server: &str) -> String {
              unreachable).",
             case.event.client.destination.port
         ),
-        None => format!("{server} refuses to answer for \"{name}\" (REFUSED)."),
+        None => format!("{server} refuses to answer for \"{name}\" (REFUSED){}.", asked_on(case, failure)),
     }
 }
 
@@ -174,7 +174,13 @@ fn last_seen(case: &Case<'_>, reach: Reach) -> String {
 fn asked_on(case: &Case<'_>, failure: &DnsFailure) -> String {
     let Some(link) = culprit(failure) else { return String::new() };
     let asker = who::role(case, link.asker).unwrap_or_else(|| link.asker.to_string());
-    format!("; {asker} asked {} for the same name and {}", upstreams(case, link), fate(link.outcome))
+    // Of a server further on it has to be said which.
+    let who = if failure.facts.chain.len() == 1 && asker == who::server(case) {
+        if failure.outcome == DnsOutcome::Timeout { ", which".to_owned() } else { format!(": {asker}") }
+    } else {
+        format!("; {asker}")
+    };
+    format!("{who} asked {} for the same name and {}", upstreams(case, link), fate(link.outcome))
 }
 
 pub(super) fn upstreams(case: &Case<'_>, link: &Link) -> String {
