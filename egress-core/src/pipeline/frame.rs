@@ -96,6 +96,7 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
+        let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
@@ -107,10 +108,8 @@ impl Pipeline {
             node: &self.node,
             translation: translation.clone(),
             lost: self.lost_since(event.first),
-            pod_device: self
-                .index
-                .netns_of(&frame.pod.reference())
-                .and_then(|netns| self.node.pod_device(netns)),
+            pod_netns: pod_netns.unwrap_or(0),
+            pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(judgement) = verdict::judge(&case) else { return };
@@ -159,9 +158,8 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
-        if case.filtered().is_some() && !case.attributed() {
-            self.unattributed.push_back(event.clone());
-            self.unattributed.truncate(super::UNATTRIBUTED);
+        if let Some(filtered) = case.filtered() {
+            self.filters.note(event, filtered, &self.node);
         }
         if let Some(drop) = drop {
             let tuple = drop.packet.tuple;

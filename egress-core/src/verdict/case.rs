@@ -33,6 +33,8 @@ pub struct Case<'a> {
     pub translation: Translation,
     /// Events lost while it was observed.
     pub lost: u64,
+    /// Network namespace of the local pod, 0 if not known.
+    pub pod_netns: u32,
     /// Name of the device inside the pod.
     pub pod_device: Option<String>,
     /// Name the pod resolved to the peer's address.

@@ -14,6 +14,12 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     if let Outcome::Dropped { .. } = case.event.outcome {
+        // Inside the other pod.
+        if judgement.stage == Stage::Upstream {
+            path.push(hop(Hop::Node, None, HopOutcome::Passed));
+            path.push(broken(Hop::Peer, None, HopOutcome::Dropped, judgement));
+            return path;
+        }
         path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
         return path;
     }
