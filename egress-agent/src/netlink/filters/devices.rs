@@ -132,9 +132,10 @@ fn xdp_programs(link: Attributes<'_>) -> Vec<Classifier> {
 mod tests {
     use super::*;
     use crate::netlink::testing::{have, netns, run};
+    use crate::netlink::wire::Messages;
 
     #[test]
-    fn filters_that_can_drop_are_found_and_others_are_not() {
+    fn programs_of_a_clsact_qdisc_are_found() {
         let Some(node) = netns() else { return };
         if !have("tc") {
             return;
@@ -143,21 +144,41 @@ mod tests {
             &node,
             "ip link add d0 type veth peer name d1
              tc qdisc add dev d0 clsact
-             tc filter add dev d0 ingress pref 7 u32 match ip dst 192.0.2.2 action drop
-             tc filter add dev d0 ingress pref 8 u32 match ip dst 192.0.2.3 action pass
-             tc filter add dev d0 egress pref 9 u32 match ip dst 192.0.2.1 action drop
-             tc filter add dev d0 egress pref 10 bpf da bytecode '1,6 0 0 4294967295'",
+             tc filter add dev d0 egress pref 10 bpf da bytecode '1,6 0 0 4294967295'
+             tc filter add dev d0 egress pref 11 bpf bytecode '1,6 0 0 4294967295'",
         );
         let index = run_index(&node);
         let found = node.run(|| classifiers(index)).unwrap().unwrap();
-        let mut found: Vec<_> = found.iter().map(|c| format!("{} {}", c.hook, c.name)).collect();
-        found.sort();
-        found.dedup();
-        assert_eq!(
-            found,
-            ["egress bpf filter, pref 10", "egress u32 filter, pref 9", "ingress u32 filter, pref 7"]
-        );
+        let found: Vec<_> = found.iter().map(|c| format!("{} {}", c.hook, c.name)).collect();
+        assert_eq!(found, ["egress bpf filter, pref 10"]);
         assert_eq!(node.run(|| classifiers(1)).unwrap().unwrap(), []);
+    }
+
+    #[test]
+    fn other_filters_count_by_their_actions() {
+        let found = |kind: &[u8], actions: u16, action: u32| {
+            let mut header = [0; TCMSG];
+            header[TCM_INFO..].copy_from_slice(&(7_u32 << 16).to_ne_bytes());
+            let mut gact = [0; 20];
+            gact[GACT_ACTION..GACT_ACTION + 4].copy_from_slice(&action.to_ne_bytes());
+            let bytes = Request::new(libc::RTM_NEWTFILTER, 0, &header)
+                .with(TCA_KIND, kind)
+                .nest(TCA_OPTIONS, |options| {
+                    options.nest(actions, |list| {
+                        list.nest(1, |action| {
+                            action
+                                .with(TCA_ACT_KIND, b"gact\0")
+                                .nest(TCA_ACT_OPTIONS, |options| options.with(TCA_GACT_PARMS, &gact))
+                        })
+                    })
+                })
+                .finish(1);
+            decode("ingress", Messages(&bytes).next().unwrap()).map(|found| found.name)
+        };
+        assert_eq!(found(b"matchall\0", 2, SHOT).as_deref(), Some("matchall filter, pref 7"));
+        assert_eq!(found(b"u32\0", 7, 0), None);
+        // A kind that is not known may drop.
+        assert_eq!(found(b"new\0", 1, 0).as_deref(), Some("new filter, pref 7"));
     }
 
     fn run_index(node: &crate::netlink::netns::Netns) -> u32 {
