@@ -119,10 +119,11 @@ impl Tracker {
         match &packet.packet.transport {
             Transport::Tcp { .. } => self.tcp_packet(seen, packet, out),
             Transport::Icmp(error) => self.icmp_error(seen, packet, error, out),
-            Transport::Udp | Transport::EchoRequest { .. } | Transport::EchoReply { .. } => {
-                self.datagrams.packet(seen, packet, out);
-            }
-            Transport::Sctp { .. } | Transport::Other => {}
+            Transport::Udp
+            | Transport::Sctp { .. }
+            | Transport::EchoRequest { .. }
+            | Transport::EchoReply { .. } => self.datagrams.packet(seen, packet, out),
+            Transport::Other => {}
         }
     }
 }

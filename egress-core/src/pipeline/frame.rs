@@ -103,6 +103,7 @@ impl Pipeline {
         let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
             pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
         };
+        let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
@@ -114,14 +115,11 @@ impl Pipeline {
             node: &self.node,
             cluster: &self.index,
             readings: &self.readings,
-            pod_netns: self.index.netns_of(&frame.pod.reference()),
             peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
-            pod_device: self
-                .index
-                .netns_of(&frame.pod.reference())
-                .and_then(|netns| self.node.pod_device(netns)),
+            pod_netns,
+            pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(judgement) = verdict::judge(&case) else { return };
@@ -170,9 +168,8 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
-        if case.filtered().is_some() && !case.attributed() {
-            self.unattributed.push_back(event.clone());
-            self.unattributed.truncate(super::UNATTRIBUTED);
+        if let Some(filtered) = case.filtered() {
+            self.filters.note(event, filtered, &self.node);
         }
         if let Some(drop) = drop {
             let tuple = drop.packet.tuple;
