@@ -1,7 +1,9 @@
 //! One attempt to open a TCP connection.
 
-use super::event::{FlowEvent, Journey, Outcome};
-use crate::decode::Tuple;
+use std::net::IpAddr;
+
+use super::event::{FlowEvent, Journey, Outcome, Sighting};
+use crate::decode::{IcmpError, Tuple};
 use crate::time::Mono;
 
 /// What is known of one attempt.
@@ -27,6 +29,8 @@ pub(super) struct Attempt {
     /// Somebody was told that it failed.
     pub(super) failed: bool,
     pub(super) journey: Journey,
+    /// An ICMP error about it that came in by an uplink, and from whom.
+    pub(super) refused_by: Option<(IcmpError, IpAddr, Sighting)>,
 }
 
 impl Attempt {
@@ -45,6 +49,7 @@ impl Attempt {
             answered: false,
             failed: false,
             journey: Journey::default(),
+            refused_by: None,
         }
     }
 

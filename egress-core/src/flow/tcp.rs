@@ -2,16 +2,21 @@
 
 use super::Tracker;
 use super::attempt::Attempt;
-use super::event::{DropRole, FlowEvent, Outcome, Sighting};
+use std::net::IpAddr;
+
+use super::event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
 use crate::decode::{
     DropSeen, DropSite, IcmpError, Observation, Packet, PacketSeen, RetransmitSeen, SockStateSeen, Tap,
     TcpState, Transport, Tuple,
 };
+use crate::time::Mono;
 
 /// `errno` of a socket that got no answer.
 const ETIMEDOUT: u32 = 110;
 /// An unanswered SYN is a failure at this retransmit.
 const RETRANSMITS: u64 = 2;
+/// Stacks begin with a TTL of 64 or more; less is chosen to find routers.
+pub(super) const LEAST_TTL: u8 = 32;
 
 impl Tracker {
     pub(super) fn tcp_packet(&mut self, seen: &Observation, at: &PacketSeen, out: &mut Vec<FlowEvent>) {
@@ -118,18 +123,27 @@ impl Tracker {
         out: &mut Vec<FlowEvent>,
     ) {
         // Path MTU discovery is no refusal.
-        if at.tap != Tap::PodIn || error.mtu != 0 || (error.v6 && error.kind == 2) {
+        if error.is_about_size() {
             return;
         }
         let router = at.packet.tuple.source.ip;
+        if at.tap == Tap::UplinkIn
+            && let Some(attempt) = error.seq.and_then(|isn| self.attempts.by_isn(isn, &error.about, seen.at))
+        {
+            // Before translation back: the client is told later, if nothing keeps it from it.
+            attempt.refused_by.get_or_insert((error.clone(), router, sighting(seen, &at.packet)));
+        }
+        if at.tap != Tap::PodIn {
+            return;
+        }
         if error.about.protocol == 6 {
             let Some(attempt) = self.attempts.by_client(&error.about) else { return };
-            if attempt.answered || attempt.explained {
+            if attempt.answered || attempt.explained || is_probe(error, &attempt.journey) {
                 return;
             }
             attempt.explained = true;
-            let outcome = Outcome::Unreachable { error: error.clone(), router };
-            out.push(attempt.event(seen.at, outcome, 1));
+            attempt.journey.note_answer(at.tap, sighting(seen, &at.packet));
+            out.push(unreachable(attempt, seen.at, error.clone(), router, 1));
         } else {
             self.dns.unreachable(seen, error, out);
             self.datagrams.unreachable(seen, error, router, out);
@@ -229,12 +243,31 @@ fn succeeded(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>
     out.push(attempt.event(seen.at, Outcome::Succeeded, 0));
 }
 
+/// A packet that its sender gave a short life, to see which router ends it: that is traceroute, and no failure.
+pub(super) fn is_probe(error: &IcmpError, journey: &Journey) -> bool {
+    error.is_ttl_exceeded() && journey.request(Tap::PodOut).is_some_and(|sent| sent.ttl < LEAST_TTL)
+}
+
+/// An ICMP error was the answer. That it came in by an uplink is told as well.
+fn unreachable(attempt: &mut Attempt, at: Mono, error: IcmpError, router: IpAddr, failed: u64) -> FlowEvent {
+    if let Some((.., came)) = &attempt.refused_by {
+        attempt.journey.note_answer(Tap::UplinkIn, *came);
+    }
+    attempt.event(at, Outcome::Unreachable { error, router }, failed)
+}
+
 fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
     if attempt.answered || attempt.explained {
         return;
     }
     let failed = attempt.sent().saturating_sub(attempt.told);
-    if failed > 0 {
+    if failed > 0
+        && let Some((error, router, _)) = attempt.refused_by.clone()
+        && !is_probe(&error, &attempt.journey)
+    {
+        // The client was never told, but the node was.
+        out.push(unreachable(attempt, seen.at, error, router, failed));
+    } else if failed > 0 {
         out.push(attempt.event(seen.at, Outcome::Unanswered, failed));
     }
 }
