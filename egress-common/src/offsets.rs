@@ -110,4 +110,8 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
+    /// `tcp_sock.bytes_received`
+    tcp_bytes_received,
+    /// `tcp_sock.bytes_sent`
+    tcp_bytes_sent,
 }

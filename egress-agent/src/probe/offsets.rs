@@ -129,10 +129,13 @@ const TABLE: &[Entry] = &[
     ),
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
+    entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
+    entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
 ];
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
+const BYTES: &str = "how much a socket sent and received";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
 
@@ -181,10 +184,15 @@ impl Resolved {
                     && entry.name != "skb_cb"
             }
             Hook::Retransmit => {
-                ["sk_", "tcp_", "icsk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix))
-                    || entry.name == "skb_cb"
+                entry.name == "skb_cb"
+                    || (["sk_", "tcp_", "icsk_", "cgroup_", "kn_"]
+                        .iter()
+                        .any(|prefix| entry.name.starts_with(prefix))
+                        && !entry.name.starts_with("tcp_bytes_"))
             }
-            Hook::SockState => ["sk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix)),
+            Hook::SockState => {
+                ["sk_", "cgroup_", "kn_", "tcp_bytes_"].iter().any(|prefix| entry.name.starts_with(prefix))
+            }
             Hook::SendReset | Hook::ReceiveReset => entry.name.starts_with("sk_v6"),
         };
         let mut losses: Vec<&str> = self
