@@ -12,7 +12,8 @@ use crate::policy::{self, PolicyFlow};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::{
-    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Translation, Verdict,
+    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
+    Verdict,
 };
 
 /// Who the ends of a flow are, from the local pod's side.
@@ -122,7 +123,9 @@ impl Pipeline {
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
-        let Some(judgement) = verdict::judge(&case) else { return };
+        let Some(mut judgement) = verdict::judge(&case) else { return };
+        let around = Surroundings { reach: &self.reach, index: &self.index };
+        verdict::hint(&case, &mut judgement, &around);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
         let subject = frame.subject(&event.client, subject_name.clone());
         let mut peer = frame.peer().peer_ref(subject.peer.port, protocol, subject_name.or(known_name));
