@@ -44,6 +44,8 @@ pub enum Manner {
     Talk,
     /// Sends, reads until the server closes or resets.
     Listen,
+    /// Sends all at once, then reads as much back.
+    Upload,
     /// Sends, reads the same back, reads until the server closes or resets.
     Await,
     /// Reads until the server closes, then sends.
@@ -124,6 +126,7 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
     stream.set_write_timeout(Some(timeout))?;
     match args.manner {
         Manner::Talk => talk(&mut stream, args.bytes, args.piece),
+        Manner::Upload => upload(stream, args.bytes),
         Manner::Await => {
             talk(&mut stream, args.bytes, args.piece)?;
             // However the server ends it: the exchange was complete.
@@ -166,6 +169,29 @@ fn talk(stream: &mut TcpStream, bytes: usize, piece: usize) -> io::Result<()> {
         left -= now;
     }
     Ok(())
+}
+
+/// Sends `bytes` while reading as many back.
+fn upload(stream: TcpStream, bytes: usize) -> io::Result<()> {
+    let mut reading = stream.try_clone()?;
+    let reader = std::thread::spawn(move || -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            match reading.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok(())
+    });
+    let sent = (&stream).write_all(&vec![b'x'; bytes]);
+    let read = reader.join().map_err(|_| io::Error::other("the reader panicked"))?;
+    // Whichever end of it met the reset first: both mean the same.
+    match (sent, read) {
+        (Err(error), _) | (_, Err(error)) if word(&error) == "reset" => Err(error),
+        (sent, read) => sent.and(read),
+    }
 }
 
 /// Makes closing send a reset (`SO_LINGER` 0).
