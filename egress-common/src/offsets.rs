@@ -112,6 +112,8 @@ offsets! {
     tcp_mss_cache,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
+    /// `tcp_sock.write_seq`
+    tcp_write_seq,
     /// `tcp_sock.rcv_nxt`
     tcp_rcv_nxt,
     /// `tcp_sock.lsndtime`

@@ -130,6 +130,7 @@ const TABLE: &[Entry] = &[
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
     entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
