@@ -97,7 +97,10 @@ fn a_clients_alert_breaks_at_the_pod_and_is_told_once_though_a_reset_follows() {
     world.server_sends(50, Kind::Rst, 900, 0, &[]);
     world.until(2000);
     let verdict = world.only();
-    assert_eq!((verdict.detail["alert"].as_str(), verdict.stage, verdict.count), (Some("unknown_ca"), Stage::Pod, 1));
+    assert_eq!(
+        (verdict.detail["alert"].as_str(), verdict.stage, verdict.count),
+        (Some("unknown_ca"), Stage::Pod, 1)
+    );
 }
 
 #[test]
@@ -119,7 +122,16 @@ fn that_it_connects_again_does_not_clear_it_but_an_orderly_end_does() {
     let (client, node): (End, End) = (("10.244.1.5", 40_001), ("192.0.2.1", 40_001));
     world.establish(client, node, SERVER);
     assert_eq!(world.only().state, State::Active);
-    let fin = Segment { from: client, to: SERVER, by_client: true, kind: Kind::Fin, seq: 500, ack: 700, ttl: 64, payload: &[] };
+    let fin = Segment {
+        from: client,
+        to: SERVER,
+        by_client: true,
+        kind: Kind::Fin,
+        seq: 500,
+        ack: 700,
+        ttl: 64,
+        payload: &[],
+    };
     world.record(seen(100, PodOut, &fin.bytes()));
     assert_eq!(world.only().state, State::Cleared);
 }
@@ -175,7 +187,10 @@ fn a_servers_first_record_of_two_bytes_after_the_handshake_is_likely_an_alert() 
     world.server_sends(60, Kind::Data, 900, hello_len() + 61, &sealed);
     world.server_sends(61, Kind::Fin, 924, hello_len() + 61, &[]);
     let verdict = world.only();
-    assert_eq!((verdict.confidence, verdict.detail["sent_by"].as_str()), (Confidence::Likely, Some("server")));
+    assert_eq!(
+        (verdict.confidence, verdict.detail["sent_by"].as_str()),
+        (Confidence::Likely, Some("server"))
+    );
     // After session tickets, or an answer, it is the end of a healthy connection.
     let mut world = self::world();
     world.client_sends(20, 0, 0, &hello());
@@ -200,7 +215,10 @@ fn a_reset_right_after_the_hello_has_the_name_and_the_ttls() {
     let verdict = world.only();
     assert_eq!((verdict.cause, verdict.confidence), (Cause::UpstreamReset, Confidence::Certain));
     let detail = &verdict.detail;
-    assert_eq!((detail["after"].as_str(), detail["sni"].as_str()), (Some("client-hello"), Some("api.stripe.com")));
+    assert_eq!(
+        (detail["after"].as_str(), detail["sni"].as_str()),
+        (Some("client-hello"), Some("api.stripe.com"))
+    );
     assert_eq!((detail["ttl"].as_u64(), detail["ttl_of_syn_ack"].as_u64()), (Some(63), Some(61)));
     assert_eq!(detail["by"], "middlebox");
 }
@@ -329,7 +347,10 @@ fn nothing_comes_back_any_more() {
     world.record(again(16_200, CLIENT, SERVER, 400, 100, 6200));
     let verdict = world.only();
     assert_eq!((verdict.cause, verdict.confidence), (Cause::UpstreamTimeout, Confidence::Likely));
-    assert_eq!((&verdict.detail["kind"], &verdict.detail["acknowledged_bytes"]), (&"established".into(), &400.into()));
+    assert_eq!(
+        (&verdict.detail["kind"], &verdict.detail["acknowledged_bytes"]),
+        (&"established".into(), &400.into())
+    );
     assert_eq!(verdict.path.last().unwrap().outcome, HopOutcome::Silent);
     world.record(moved(930_000, CLIENT, SERVER, (UP, CLOSE), 110));
     let verdict = world.only();
@@ -350,7 +371,9 @@ fn silence_that_ends_is_cleared() {
 #[test]
 fn where_anything_comes_back_it_is_not_silence() {
     let mut world = world();
-    for (at, silence) in [(10_200, 200), (10_600, 100), (11_400, 90), (13_000, 80), (16_200, 70), (22_600, 60)] {
+    for (at, silence) in
+        [(10_200, 200), (10_600, 100), (11_400, 90), (13_000, 80), (16_200, 70), (22_600, 60)]
+    {
         world.record(again(at, CLIENT, SERVER, 400, 1448, silence));
     }
     world.until(30_000);
