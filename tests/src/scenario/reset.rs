@@ -154,7 +154,7 @@ pub(super) fn all() -> Vec<Scenario> {
             "an established connection loses everything from its 4000th byte on, both ways",
             |run| silent(run, Family::V4),
         )
-        .set_up(|lab, health| go_silent(lab, health))
+        .set_up(go_silent)
         .expect(|| silence(Family::V4)),
         Scenario::new(
             "silence-established-ipv6",

@@ -165,7 +165,7 @@ impl Connection {
             // A rule of this machine that rejects drops the packet and makes the reset.
             Some((at, drop, _))
                 if matches!(failure.by, ResetBy::Node | ResetBy::Unseen)
-                    && pending.at.0.abs_diff(at.0) < SAME_REJECT.as_nanos() as u64 =>
+                    && pending.at.since(at).max(at.since(pending.at)) < SAME_REJECT =>
             {
                 Outcome::Dropped { drop, role: DropRole::Data, names: Vec::new() }
             }
