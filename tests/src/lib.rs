@@ -14,6 +14,7 @@ pub mod lab;
 pub mod netns;
 pub mod plan;
 pub mod process;
+pub mod proxy;
 pub mod scenario;
 pub mod shell;
 pub mod tools;

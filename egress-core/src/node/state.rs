@@ -97,6 +97,12 @@ impl NodeState {
         self.filters = filters;
     }
 
+    /// The packet filters.
+    #[must_use]
+    pub const fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
     /// Takes in the name of a pod's device.
     pub fn set_pod_device(&mut self, netns: u32, name: String) {
         self.pod_devices.insert(netns, name);

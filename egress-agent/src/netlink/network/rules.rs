@@ -29,15 +29,8 @@ const FRA_IP_PROTO: u16 = 22;
 const FRA_SPORT_RANGE: u16 = 23;
 const FRA_DPORT_RANGE: u16 = 24;
 /// Selectors that are not looked into.
-const UNREAD: &[u16] = &[
-    FRA_TUN_ID,
-    FRA_OIFNAME,
-    FRA_L3MDEV,
-    FRA_UID_RANGE,
-    FRA_IP_PROTO,
-    FRA_SPORT_RANGE,
-    FRA_DPORT_RANGE,
-];
+const UNREAD: &[u16] =
+    &[FRA_TUN_ID, FRA_OIFNAME, FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE];
 /// `FIB_RULE_INVERT`
 const INVERTED: u32 = 2;
 /// No `suppress_prefixlength`, or no `suppress_ifgroup`.
