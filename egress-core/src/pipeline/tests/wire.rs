@@ -13,15 +13,15 @@ use super::NODE;
 /// Address and port, `10.0.0.1:80`.
 pub(super) type End = (&'static str, u16);
 
-fn ip(text: &str) -> Ipv4Addr {
+pub(super) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn mapped(text: &str) -> [u8; 16] {
+pub(super) fn mapped(text: &str) -> [u8; 16] {
     ip(text).to_ipv6_mapped().octets()
 }
 
-fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
+pub(super) fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
     RecordHeader {
         time_ns: millis * 1_000_000,
         kind: kind as u16,

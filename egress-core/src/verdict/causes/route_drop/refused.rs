@@ -6,6 +6,7 @@ use crate::flow::DropRole;
 use crate::node::{Answer, LinkState, Question, Refusal, Routed, RoutingDecision};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
+use crate::verdict::questions::refusal;
 use crate::verdict::{Cause, Confidence, Stage};
 
 /// Routing refused it, by the place of the drop.
@@ -209,21 +210,6 @@ pub(super) fn no_way_back(case: &Case<'_>) -> Option<Judgement> {
                  should have made a default route there."
             )),
     )
-}
-
-/// What the tables say, if they refuse.
-pub(super) fn refusal(decision: &RoutingDecision<'_>) -> Option<Refusal> {
-    let kind = match (decision.route, decision.refusing_rule()) {
-        (Some(route), _) => route.kind.as_str(),
-        (None, Some((_, kind))) => kind,
-        (None, None) => return Some(Refusal::NoRoute),
-    };
-    match kind {
-        "blackhole" => Some(Refusal::Blackhole),
-        "unreachable" => Some(Refusal::Unreachable),
-        "prohibit" => Some(Refusal::Prohibit),
-        _ => None,
-    }
 }
 
 /// What the place of the drop alone says.
