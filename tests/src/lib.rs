@@ -15,6 +15,7 @@ pub mod netns;
 pub mod pki;
 pub mod plan;
 pub mod process;
+pub mod proxy;
 pub mod scenario;
 pub mod shell;
 pub mod tools;

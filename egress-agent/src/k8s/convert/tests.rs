@@ -269,6 +269,7 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.7}, {hostname: lb.example.com}]
             port("dns", 53, Protocol::Udp, ServiceTarget::Number(53), None),
         ],
         selector: Some(labels(&[("app", "db")])),
+        ..Service::default()
     };
     assert_eq!(service, expected);
     let headless =
