@@ -154,8 +154,8 @@ pub(super) fn all() -> Vec<Scenario> {
             },
         )
         .expect(|| Expect {
-            detail: &[("outcome", "timeout"), ("kind", "slow"), ("late_seconds", "2.0")],
-            says: &[("/summary", "when the pod had given up")],
+            detail: &[("outcome", "timeout"), ("kind", "slow")],
+            says: &[("/detail/late_seconds", "2"), ("/summary", "when the pod had given up")],
             broken: ("peer", "silent"),
             name: Some("slow20.cluster.local"),
             within: Duration::from_millis(3500),

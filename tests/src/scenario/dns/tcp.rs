@@ -6,8 +6,7 @@ use super::{ask, verdict};
 use crate::expect::Expect;
 use crate::lab::{Lab, Place};
 use crate::plan::{Family, RESOLVER, SERVER};
-use crate::scenario::{Health, Run, Scenario, program};
-use crate::tools;
+use crate::scenario::{Health, Run, Scenario};
 use crate::topology::Topology;
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -87,7 +86,6 @@ pub(super) fn all() -> Vec<Scenario> {
             "large answers come in fragments, of which all but the first are lost on their way to the node",
             |run| fragmented(run, "timeout"),
         )
-        .needs(|| program("tc"))
         .set_up(|lab, health| lose_fragments(lab, health, "0x1fff"))
         .expect(|| Expect {
             confidence: &["likely"],
@@ -101,7 +99,6 @@ pub(super) fn all() -> Vec<Scenario> {
             "large answers come in fragments, all of which are lost; small ones live",
             |run| fragmented(run, "timeout"),
         )
-        .needs(|| program("tc"))
         .set_up(|lab, health| lose_fragments(lab, health, "0x3fff"))
         .expect(size_verdict),
         Scenario::new(
@@ -147,15 +144,12 @@ fn lose_fragments(lab: &mut Lab, health: Health, bits: &str) -> anyhow::Result<(
     if health == Health::Healthy {
         return Ok(());
     }
-    let whole =
-        format!("filter add dev wan0 egress pref 1 protocol ip u32 match u16 0 {bits} at 6 action ok");
-    for command in [
-        "qdisc add dev wan0 clsact",
-        whole.as_str(),
-        "filter add dev wan0 egress pref 2 protocol ip u32 match u32 0 0 action drop",
-    ] {
-        let words: Vec<&str> = command.split(' ').collect();
-        tools::run(&mut lab.internet.command("tc"), &words)?;
-    }
-    Ok(())
+    lab.internet.nft(&format!(
+        "table netdev weather {{
+           chain leaving {{
+             type filter hook egress device \"wan0\" priority 0; policy accept;
+             ip frag-off & {bits} != 0 drop
+           }}
+         }}"
+    ))
 }
