@@ -279,6 +279,7 @@ impl Pipeline {
                 Outcome::Served if self.book.is_empty() => {}
                 Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
+                    self.judge_waiting_of(&event.client);
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
                 _ => self.judge_informed(event),
