@@ -4,6 +4,7 @@
 mod attempt;
 mod attempts;
 mod datagram;
+mod diverted;
 mod dns;
 mod event;
 mod lookup;
@@ -15,7 +16,9 @@ use crate::time::Mono;
 
 pub use dns::Response;
 pub(crate) use dns::without_search_path;
-pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use event::{
+    DivertedEnd, DivertedFailure, DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting,
+};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
@@ -23,6 +26,7 @@ pub struct Tracker {
     attempts: attempts::Attempts,
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
+    diverted: diverted::Diverted,
     dns: dns::Dns,
 }
 
@@ -36,8 +40,13 @@ impl Tracker {
                 _ => self.datagram_drop(seen, dropped, out),
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
-            Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::SockState(state) => {
+                let known = self.attempts.by_client(&state.tuple).is_some();
+                self.diverted.sock_state(seen, state, known, out);
+                self.sock_state(seen, state, out);
+            }
+            Seen::Reset(reset) => self.diverted.reset(seen, reset),
+            Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
     }
 
@@ -49,6 +58,7 @@ impl Tracker {
             self.dns.complete(event);
         }
         self.dns.tick(now, out);
+        self.diverted.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -61,7 +71,10 @@ impl Tracker {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.attempts.forgotten() + self.datagrams.forgotten() + self.dns.forgotten()
+        self.attempts.forgotten()
+            + self.datagrams.forgotten()
+            + self.diverted.forgotten()
+            + self.dns.forgotten()
     }
 
     fn packet(&mut self, seen: &Observation, packet: &PacketSeen, out: &mut Vec<FlowEvent>) {

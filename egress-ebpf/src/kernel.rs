@@ -239,6 +239,13 @@ impl Sock {
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
     }
 
+    /// `inet_sport`, host byte order: it stays when a socket gives its port back, which it does before it closes.
+    #[inline(always)]
+    pub fn source_port(self) -> u16 {
+        let at = offset!(inet_sport);
+        if at == ABSENT { 0 } else { u16::from_be(read(self.address() + u64::from(at)).unwrap_or(0)) }
+    }
+
     /// `bytes_received` and `bytes_sent`, each at most `u32::MAX`. A TCP socket only, and no request socket.
     #[inline(always)]
     pub fn bytes(self) -> Option<(u32, u32)> {

@@ -43,6 +43,7 @@ impl Tracker {
         let tuple = at.packet.tuple;
         let attempt = match at.tap {
             Tap::PodOut => {
+                self.diverted.note_leaving(tuple.source.ip);
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
                 attempt.syns += 1;
                 attempt.last = seen.at;

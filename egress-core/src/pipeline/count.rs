@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Pipeline;
 use crate::cluster::Pod;
 use crate::decode::{DropSite, Observation, Seen};
-use crate::flow::{FlowEvent, Outcome};
+use crate::flow::{DivertedEnd, FlowEvent, Outcome};
 use crate::tally::{Counted, Tally};
 use crate::time::Mono;
 use crate::verdict::Direction;
@@ -78,6 +78,8 @@ impl Pipeline {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
             Outcome::Unreachable { .. } => "unreachable",
+            Outcome::Diverted(failure) if failure.end == DivertedEnd::Refused => "refused",
+            Outcome::Diverted(_) => "reset",
             Outcome::Dns(_) | Outcome::Succeeded => return,
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.

@@ -98,5 +98,9 @@ pub fn judge(case: &Case<'_>) -> Option<Judgement> {
     if matches!(case.event.outcome, crate::flow::Outcome::Succeeded) {
         return None;
     }
+    if matches!(case.event.outcome, crate::flow::Outcome::Diverted(_)) {
+        // Sockets tell of it, and no packet: without a sidecar there is nothing to say.
+        return causes::mesh_blocked::judge(case);
+    }
     Some(ORDER.iter().find_map(|judge| judge(case)).unwrap_or_else(|| causes::unknown::judge(case)))
 }

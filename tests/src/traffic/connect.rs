@@ -38,6 +38,10 @@ pub enum Manner {
     Talk,
     /// Sends, reads until the server closes or resets.
     Listen,
+    /// Reads until the server closes, and sends nothing.
+    Watch,
+    /// Closes at once.
+    Close,
     /// Closes with a reset (SO_LINGER 0).
     Reset,
     /// Begins to connect and gives up at once.
@@ -116,11 +120,12 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
             stream.write_all(&[b'x'; 16])?;
             stream.read_to_end(&mut Vec::new()).map(drop)
         }
+        Manner::Watch => stream.read_to_end(&mut Vec::new()).map(drop),
         Manner::Reset => {
             talk(&mut stream, args.bytes)?;
             linger_zero(&stream)
         }
-        Manner::Abandon => Ok(()),
+        Manner::Abandon | Manner::Close => Ok(()),
     }
 }
 
