@@ -1,7 +1,9 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
 mod dns;
+mod mesh;
 mod tcp;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;
