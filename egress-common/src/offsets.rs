@@ -116,4 +116,14 @@ offsets! {
     tcp_bytes_received,
     /// `tcp_sock.bytes_sent`
     tcp_bytes_sent,
+    /// `tcp_sock.snd_nxt`
+    tcp_snd_nxt,
+    /// `tcp_sock.rcv_nxt`
+    tcp_rcv_nxt,
+    /// `tcp_sock.lsndtime`
+    tcp_lsndtime,
+    /// `tcp_sock.rcv_tstamp`
+    tcp_rcv_tstamp,
+    /// `inet_connection_sock.icsk_ack.lrcvtime`
+    icsk_lrcvtime,
 }

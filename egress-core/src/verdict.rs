@@ -9,6 +9,7 @@ mod hints;
 mod judge;
 mod model;
 mod path;
+pub(crate) mod questions;
 
 pub use book::{Book, Subject};
 pub use case::Case;

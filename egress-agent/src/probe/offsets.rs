@@ -132,12 +132,18 @@ const TABLE: &[Entry] = &[
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
     entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
     entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
+    entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
+    entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
+    entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "how long a connection has been silent"),
 ];
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
 const PORT: &str = "the ports of connections that failed to open";
 const BYTES: &str = "how much a socket sent and received";
+const PROGRESS: &str = "what a connection had sent and received when it was reset";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
 
@@ -185,6 +191,7 @@ impl Resolved {
                 ["skb_", "dst_", "ct_"].iter().any(|prefix| entry.name.starts_with(prefix))
                     && entry.name != "skb_cb"
             }
+            Hook::Retransmit if entry.loss == PROGRESS => false,
             Hook::Retransmit => {
                 entry.name == "skb_cb"
                     || (["sk_", "tcp_", "icsk_", "cgroup_", "kn_"]
@@ -195,7 +202,8 @@ impl Resolved {
             Hook::SockState => ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
                 .iter()
                 .any(|prefix| entry.name.starts_with(prefix)),
-            Hook::SendReset | Hook::ReceiveReset => entry.name.starts_with("sk_v6"),
+            Hook::SendReset => entry.name.starts_with("sk_v6"),
+            Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
         };
         let mut losses: Vec<&str> = self
             .missing

@@ -79,8 +79,14 @@ impl Pipeline {
             Outcome::Refused { .. } => "refused",
             Outcome::Unreachable { .. } => "unreachable",
             Outcome::Diverted(failure) if failure.end == DivertedEnd::Refused => "refused",
-            Outcome::Diverted(_) => "reset",
-            Outcome::Dns(_) | Outcome::Succeeded => return,
+            Outcome::Diverted(_) | Outcome::Reset(_) => "reset",
+            Outcome::Dns(_)
+            | Outcome::Tls(_)
+            | Outcome::Silence(_)
+            | Outcome::Succeeded
+            | Outcome::Served => {
+                return;
+            }
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.
         if event.first_report
