@@ -80,6 +80,8 @@ offsets! {
     sk_dport,
     /// `sock.__sk_common.skc_num`
     sk_num,
+    /// `inet_sock.inet_sport`
+    inet_sport,
     /// `sock.sk_err`
     sk_err,
     /// `sock.sk_protocol`

@@ -242,6 +242,13 @@ impl Sock {
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
     }
 
+    /// `inet_sport`, host byte order: it stays when a socket gives its port back, which it does before it closes.
+    #[inline(always)]
+    pub fn source_port(self) -> u16 {
+        let at = offset!(inet_sport);
+        if at == ABSENT { 0 } else { u16::from_be(read(self.address() + u64::from(at)).unwrap_or(0)) }
+    }
+
     /// Milliseconds since it received a segment (`rcv_tstamp`); 0 where the kernel does not tell.
     #[inline(always)]
     pub fn since_segment(self) -> u32 {

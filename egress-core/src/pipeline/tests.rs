@@ -2,8 +2,10 @@
 
 mod connection;
 mod dns;
+mod mesh;
 mod segments;
 mod tcp;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;

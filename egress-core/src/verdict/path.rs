@@ -67,6 +67,9 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });
+    if judgement.cause == Cause::MeshBlocked {
+        return broken(Hop::Pod, Some("lo".to_owned()), HopOutcome::Refused, judgement);
+    }
     if judgement.stage == Stage::Pod {
         let outcome = match case.event.outcome {
             Outcome::Tls(_) => HopOutcome::Refused,

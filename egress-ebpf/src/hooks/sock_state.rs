@@ -55,7 +55,7 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).remote = bytes(remote);
         (*record).socket = sk.address();
         (*record).cgroup = sk.cgroup();
-        (*record).local_port = sk.local_port();
+        (*record).local_port = if new == TCP_CLOSE { closed_port(sk) } else { sk.local_port() };
         (*record).remote_port = sk.remote_port();
         (*record).protocol = u16::from(TCP);
         (*record).old_state = old;
@@ -79,4 +79,11 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     }
     slot.submit();
     0
+}
+
+/// The local port of a socket that closes.
+#[inline(always)]
+fn closed_port(sk: Sock) -> u16 {
+    let port = sk.local_port();
+    if port == 0 { sk.source_port() } else { port }
 }
