@@ -7,6 +7,7 @@ mod evidence;
 mod judge;
 mod model;
 mod path;
+pub(crate) mod questions;
 
 pub use book::{Book, Subject};
 pub use case::Case;

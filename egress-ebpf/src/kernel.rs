@@ -5,10 +5,13 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_jiffies64, generated::bpf_probe_read_kernel};
 use egress_common::ABSENT;
 
-use crate::packet::{IPV4, mapped};
+use crate::{
+    maps::config,
+    packet::{IPV4, mapped},
+};
 
 /// `AF_INET` of `socket(2)`.
 pub const AF_INET: u16 = 2;
@@ -237,6 +240,43 @@ impl Sock {
     pub fn mss(self) -> u32 {
         let at = offset!(tcp_mss_cache);
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
+    }
+
+    /// Milliseconds since it received a segment (`rcv_tstamp`); 0 where the kernel does not tell.
+    #[inline(always)]
+    pub fn since_segment(self) -> u32 {
+        let at = offset!(tcp_rcv_tstamp);
+        if at == ABSENT { 0 } else { self.milliseconds_since(at) }
+    }
+
+    /// `snd_una`, `snd_nxt`, `rcv_nxt`, and milliseconds since data was sent and received last.
+    #[inline(always)]
+    pub fn progress(self) -> Option<[u32; 5]> {
+        let (una, next) = (offset!(tcp_snd_una), offset!(tcp_snd_nxt));
+        let received = offset!(tcp_rcv_nxt);
+        let (sent_at, received_at) = (offset!(tcp_lsndtime), offset!(icsk_lrcvtime));
+        if una == ABSENT || next == ABSENT || received == ABSENT || sent_at == ABSENT || received_at == ABSENT
+        {
+            return None;
+        }
+        let word = |at: u32| read_u32(self.address() + u64::from(at));
+        Some([
+            word(una),
+            word(next),
+            word(received),
+            self.milliseconds_since(sent_at),
+            self.milliseconds_since(received_at),
+        ])
+    }
+
+    /// Age of a time stamp in the low 32 bits of `jiffies`.
+    #[inline(always)]
+    fn milliseconds_since(self, at: u32) -> u32 {
+        // SAFETY: no arguments.
+        let now = unsafe { bpf_jiffies64() } as u32;
+        let age = now.wrapping_sub(read_u32(self.address() + u64::from(at)));
+        let second = u64::from(config!(jiffies_per_second)).max(1);
+        (u64::from(age) * 1000 / second) as u32
     }
 }
 

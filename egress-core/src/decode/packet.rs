@@ -179,6 +179,16 @@ pub(super) fn parse(data: &[u8]) -> Result<(Packet, &[u8]), PacketError> {
     Ok((packet, payload))
 }
 
+/// The packet goes on in further fragments.
+pub(super) fn has_more_fragments(data: &[u8]) -> bool {
+    match data.first().map(|byte| byte >> 4) {
+        Some(4) => data.get(6).is_some_and(|flags| flags & 0x20 != 0),
+        // A fragment header is the first behind IPv6's unless there are options, which DNS has not.
+        Some(6) => data.get(6) == Some(&44) && data.get(43).is_some_and(|flags| flags & 1 != 0),
+        _ => false,
+    }
+}
+
 fn tuple(protocol: u8, source: IpAddr, sport: u16, destination: IpAddr, dport: u16) -> Tuple {
     Tuple {
         protocol,

@@ -1,7 +1,7 @@
 //! One attempt to open a TCP connection.
 
-use super::event::{FlowEvent, Journey, Outcome};
-use crate::decode::Tuple;
+use super::event::{DropRole, FlowEvent, Journey, Outcome};
+use crate::decode::{DropSeen, Tuple};
 use crate::time::Mono;
 
 /// What is known of one attempt.
@@ -13,6 +13,8 @@ pub(super) struct Attempt {
     pub(super) client: Tuple,
     /// Initial sequence number, once a SYN was seen.
     pub(super) isn: Option<u32>,
+    /// Initial sequence number of the server, once a SYN-ACK was seen.
+    pub(super) server_isn: Option<u32>,
     pub(super) opened: Mono,
     pub(super) last: Mono,
     /// SYNs seen leaving the client.
@@ -26,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) answered: bool,
     /// Somebody was told that it failed.
     pub(super) failed: bool,
+    /// A drop that the next SYN may survive: told only if the attempt does not go on.
+    pub(super) held: Option<(Box<DropSeen>, DropRole)>,
     pub(super) journey: Journey,
 }
 
@@ -36,6 +40,7 @@ impl Attempt {
             netns,
             client,
             isn: None,
+            server_isn: None,
             opened: at,
             last: at,
             syns: 0,
@@ -44,6 +49,7 @@ impl Attempt {
             explained: false,
             answered: false,
             failed: false,
+            held: None,
             journey: Journey::default(),
         }
     }

@@ -4,8 +4,8 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::Endpoint;
-use crate::node::{Attribution, NodeState};
+use crate::identity::{ClusterIndex, Endpoint};
+use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -29,6 +29,14 @@ pub struct Case<'a> {
     pub fix: Option<Fix>,
     /// The node.
     pub node: &'a NodeState,
+    /// The cluster, for the names of further addresses.
+    pub cluster: &'a ClusterIndex,
+    /// States of the kernel that were read for it.
+    pub readings: &'a Readings,
+    /// Network namespace of the local pod, if known.
+    pub pod_netns: Option<u32>,
+    /// Network namespace of the other end, where that is a local pod too.
+    pub peer_netns: Option<u32>,
     /// Addresses after translation, from conntrack or from sightings.
     pub translation: Translation,
     /// Events lost while it was observed.

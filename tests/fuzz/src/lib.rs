@@ -23,9 +23,10 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
-    Target { name: "record", longest: 1200, run: targets::record::run },
+    Target { name: "record", longest: 2200, run: targets::record::run },
     Target { name: "packet", longest: 400, run: targets::packet::run },
     Target { name: "dns", longest: 600, run: targets::dns::run },
+    Target { name: "tls", longest: 1200, run: targets::tls::run },
     Target { name: "pipeline", longest: 4096, run: targets::pipeline::run },
     Target { name: "capture", longest: 8192, run: targets::capture::run },
     Target { name: "netlink", longest: 2048, run: targets::netlink::run },

@@ -11,4 +11,5 @@ pub(crate) mod pipeline;
 pub(crate) mod record;
 pub mod records;
 pub(crate) mod text;
+pub(crate) mod tls;
 pub mod world;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egress_core::cluster::{Container, ContainerPort, Labels, Pod};
+use egress_core::cluster::{Container, ContainerPort, Labels, Pod, PodDns};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -31,6 +31,7 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
             .iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        dns: dns(&spec, errors),
         containers: containers(spec, errors),
         uid: object.metadata.uid.unwrap_or_default(),
         namespace,
@@ -53,6 +54,18 @@ fn ips(status: &v1::PodStatus, errors: &mut Errors) -> Vec<IpAddr> {
             ip(text, &at.then("podIP"), errors).into_iter().collect()
         }
         _ => ips,
+    }
+}
+
+/// `spec.dnsPolicy` and `spec.dnsConfig`.
+fn dns(spec: &v1::PodSpec, errors: &mut Errors) -> PodDns {
+    let config = spec.dns_config.as_ref();
+    let at = Field::root("spec.dnsConfig.nameservers");
+    let given = config.and_then(|config| config.nameservers.as_ref()).into_iter().flatten().enumerate();
+    PodDns {
+        policy: spec.dns_policy.clone(),
+        nameservers: given.filter_map(|(index, text)| ip(text, &at.item(index), errors)).collect(),
+        searches: config.and_then(|config| config.searches.clone()).unwrap_or_default(),
     }
 }
 

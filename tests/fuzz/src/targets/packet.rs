@@ -4,21 +4,10 @@
 use egress_common::{PacketClass, TapPoint};
 use egress_core::decode::{KernelNames, Packet, Seen, Transport, Tuple, decode};
 
-use super::records::seen;
+use super::records::{CLASSES, TAPS, seen};
 use crate::Bytes;
 use crate::reference::{self, Reference};
 
-const TAPS: &[TapPoint] = &[TapPoint::PodOut, TapPoint::PodIn, TapPoint::UplinkOut, TapPoint::UplinkIn];
-const CLASSES: &[PacketClass] = &[
-    PacketClass::TcpControl,
-    PacketClass::IcmpError,
-    PacketClass::Echo,
-    PacketClass::Dns,
-    PacketClass::TlsClientHello,
-    PacketClass::TlsAlert,
-    PacketClass::UdpFirst,
-    PacketClass::SctpControl,
-];
 /// ICMP, and that of IPv6.
 const ICMP: [u8; 2] = [1, 58];
 

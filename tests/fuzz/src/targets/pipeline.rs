@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use egress_common::{
-    AggregateRecord, DropRecord, PacketClass, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint,
-};
+use egress_common::{AggregateRecord, DropRecord, ResetRecord, RetransmitRecord, SockStateRecord};
 use egress_core::cluster::{ClusterChange, ObjectKind, ObjectRef};
 use egress_core::input::Input;
 use egress_core::node::{ConntrackAnswer, ConntrackQuery, Filters, NodeChange};
@@ -16,7 +14,7 @@ use egress_core::time::{ClockOffset, Mono};
 use egress_core::verdict::{SocketAddress, Verdict};
 use etherparse::PacketBuilder;
 
-use super::records::{KINDS, seen, shaped};
+use super::records::{CLASSES, KINDS, TAPS, seen, shaped};
 use super::world::{ADDRESSES, PORTS, WORLD, octets};
 use crate::Bytes;
 
@@ -26,17 +24,6 @@ const STEPS: usize = 400;
 const QUESTIONS: usize = 1024;
 /// Milliseconds that a step may take.
 const PAUSES: &[u64] = &[0, 1, 50, 200, 1000, 5000, 60_000, 1_000_000];
-const TAPS: &[TapPoint] = &[TapPoint::PodOut, TapPoint::PodIn, TapPoint::UplinkOut, TapPoint::UplinkIn];
-const CLASSES: &[PacketClass] = &[
-    PacketClass::TcpControl,
-    PacketClass::IcmpError,
-    PacketClass::Echo,
-    PacketClass::Dns,
-    PacketClass::TlsClientHello,
-    PacketClass::TlsAlert,
-    PacketClass::UdpFirst,
-    PacketClass::SctpControl,
-];
 
 pub(crate) fn run(input: &[u8]) {
     let mut bytes = Bytes(input);

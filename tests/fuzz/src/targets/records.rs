@@ -1,8 +1,9 @@
 //! Records made of arbitrary bytes: the kind and the length fit, all else is as it comes.
 
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, RecordHeader,
-    RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, record_bytes,
+    AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord,
+    PacketRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord,
+    TapPoint, record_bytes,
 };
 
 /// Every kind with the length of its records.
@@ -15,6 +16,7 @@ pub const KINDS: &[(RecordKind, usize)] = &[
     (RecordKind::Reset, size_of::<ResetRecord>()),
     (RecordKind::Aggregate, size_of::<AggregateRecord>()),
     (RecordKind::Loss, size_of::<LossRecord>()),
+    (RecordKind::PacketHello, size_of::<PacketHelloRecord>()),
 ];
 
 /// Where a record holds its kind.
@@ -46,7 +48,24 @@ pub fn header(kind: RecordKind) -> RecordHeader {
     }
 }
 
-/// TC saw this packet, cut to what a record holds: the short one, unless the packet is longer.
+/// Every class.
+pub const CLASSES: &[PacketClass] = &[
+    PacketClass::TcpControl,
+    PacketClass::IcmpError,
+    PacketClass::Echo,
+    PacketClass::Dns,
+    PacketClass::TlsClientHello,
+    PacketClass::TlsAlert,
+    PacketClass::UdpFirst,
+    PacketClass::SctpControl,
+    PacketClass::TlsFlight,
+    PacketClass::TlsTwoBytes,
+];
+
+/// Every tap.
+pub const TAPS: &[TapPoint] = &[TapPoint::PodOut, TapPoint::PodIn, TapPoint::UplinkOut, TapPoint::UplinkIn];
+
+/// TC saw this packet, cut to what a record holds: the shortest that takes it, as far as one does.
 #[must_use]
 pub fn seen(tap: TapPoint, class: PacketClass, packet: &[u8]) -> Vec<u8> {
     macro_rules! seen {
@@ -66,7 +85,13 @@ pub fn seen(tap: TapPoint, class: PacketClass, packet: &[u8]) -> Vec<u8> {
             record_bytes(&record).to_vec()
         }};
     }
-    if packet.len() > SHORT_SNAP { seen!(PacketLongRecord, PacketLong) } else { seen!(PacketRecord, Packet) }
+    if packet.len() > LONG_SNAP {
+        seen!(PacketHelloRecord, PacketHello)
+    } else if packet.len() > SHORT_SNAP {
+        seen!(PacketLongRecord, PacketLong)
+    } else {
+        seen!(PacketRecord, Packet)
+    }
 }
 
 #[cfg(test)]
