@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::Args;
@@ -73,7 +73,9 @@ impl Trial {
             }),
             None => self.judge_health(agent, follower, scenario.quiet),
         };
-        judged.with_context(|| format!("the agent {}: {}", run_state(agent.id()), agent.errors()))?;
+        // What is wrong comes first; the agent's log follows.
+        judged
+            .map_err(|error| anyhow!("{error:#}\nthe agent {}: {}", run_state(agent.id()), agent.errors()))?;
         // The fault, or noise, which has none. A twin would take the name of its fault.
         let keep = args.record.as_deref().filter(|_| expect.is_some() || scenario.expect.is_none());
         // The lab lives until its agent has ended.
