@@ -11,10 +11,11 @@ mod watch;
 
 pub use watch::{NetworkWatch, read, watch};
 
-use egress_core::node::{Route, Rule};
+use egress_core::node::{NodeNetwork, Route, Rule};
 
 use super::NetlinkError;
 use super::socket::NetlinkSocket;
+use super::wire::Messages;
 pub(super) use links::Link;
 
 /// Name of the first device that is not the loopback, of the calling thread's namespace.
@@ -42,4 +43,18 @@ pub(super) fn routes(socket: &mut NetlinkSocket) -> Result<Vec<Route>, NetlinkEr
 /// The rules of policy routing of the socket's namespace.
 pub(super) fn rules(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
     rules::read(socket)
+}
+
+/// What answers tell, all kinds at once.
+pub(super) fn decode(messages: Messages<'_>) -> NodeNetwork {
+    let mut network = NodeNetwork::default();
+    let mut links = Vec::new();
+    for message in messages {
+        links.extend(links::decode(message));
+        network.addresses.extend(addresses::decode(message));
+        network.routes.extend(routes::decode(message));
+        network.rules.extend(rules::decode(message));
+    }
+    network.devices = roles::devices(&links, &network.routes, &[]);
+    network
 }
