@@ -110,4 +110,14 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
+    /// `tcp_sock.sacked_out`
+    tcp_sacked_out,
+    /// `tcp_sock.bytes_acked`
+    tcp_bytes_acked,
+    /// `tcp_sock.rx_opt.num_sacks`
+    tcp_num_sacks,
+    /// `tcp_sock.rcv_tstamp`
+    tcp_rcv_tstamp,
+    /// `tcp_sock.advmss`
+    tcp_advmss,
 }

@@ -20,7 +20,7 @@ use crate::names::DnsNames;
 use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState};
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
-use crate::verdict::{Book, SocketAddress, Subject, Verdict};
+use crate::verdict::{Book, Cause, SocketAddress, Subject, Verdict};
 
 /// Conntrack questions kept at most until they are taken.
 const QUESTIONS: usize = 1024;
@@ -177,10 +177,10 @@ impl Pipeline {
                 self.node.set_filters(filters);
                 self.judge_again(at);
             }
-            NodeChange::PodNetns { namespace, name, netns, device } => {
+            NodeChange::PodNetns { namespace, name, netns, device, mtu } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
                 if let Some(device) = device {
-                    self.node.set_pod_device(netns, device);
+                    self.node.set_pod_device(netns, device, mtu);
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
@@ -201,13 +201,13 @@ impl Pipeline {
             self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
             if answer.code == 0 && answer.records > 0 && !self.book.is_empty() {
                 for name in [message.name.as_str(), without_search_path(&message.name)] {
-                    self.clear(&client, Some(name), seen.at);
+                    self.clear(&client, Some(name), seen.at, any_size);
                 }
             }
         }
         // Any answer to a datagram shows that the way is free.
         if client.protocol != 6 && !self.book.is_empty() {
-            self.clear(&client, None, seen.at);
+            self.clear(&client, None, seen.at, any_size);
         }
     }
 
@@ -229,8 +229,9 @@ impl Pipeline {
             self.count_failure(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Fits => self.clear(&event.client, None, event.at, |cause| cause == Cause::Mtu),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
-                    self.clear(&event.client, Some(&failure.name), event.at);
+                    self.clear(&event.client, Some(&failure.name), event.at, any_size);
                 }
                 _ => self.judge(&event),
             }
@@ -246,14 +247,20 @@ impl Pipeline {
             }
         }
         if !self.book.is_empty() {
-            self.clear(&event.client, None, event.at);
+            self.clear(&event.client, None, event.at, any_size);
         }
     }
 
-    fn clear(&mut self, client: &crate::decode::Tuple, name: Option<&str>, at: Mono) {
+    fn clear(
+        &mut self,
+        client: &crate::decode::Tuple,
+        name: Option<&str>,
+        at: Mono,
+        disproved: fn(Cause) -> bool,
+    ) {
         let Some(frame) = self.frame(client, None, at) else { return };
         let subject = frame.subject(client, name.map(str::to_owned));
-        let cleared = self.book.clear(&subject);
+        let cleared = self.book.clear(&subject, disproved);
         self.out.extend(cleared);
     }
 
@@ -304,4 +311,9 @@ impl Pipeline {
         }
         self.dropped.insert((source, destination, protocol), subject);
     }
+}
+
+/// What an answer disproves: everything but that large packets die, since answers to openings are small.
+fn any_size(cause: Cause) -> bool {
+    cause != Cause::Mtu
 }

@@ -6,6 +6,7 @@ pub mod dns;
 pub mod flood;
 pub mod lookup;
 pub mod serve;
+pub mod transfer;
 pub mod udp;
 
 use anyhow::Result;

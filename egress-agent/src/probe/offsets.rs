@@ -129,6 +129,23 @@ const TABLE: &[Entry] = &[
     ),
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
+    entry!(
+        tcp_sacked_out,
+        [("tcp_sock", "sacked_out")],
+        [4],
+        NONE,
+        "small segments that live in a black hole"
+    ),
+    entry!(
+        tcp_bytes_acked,
+        [("tcp_sock", "bytes_acked")],
+        [8],
+        NONE,
+        "small segments that lived before a black hole"
+    ),
+    entry!(tcp_num_sacks, [("tcp_sock", "rx_opt.num_sacks")], [1], NONE, "holes in what a pod received"),
+    entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "holes in what a pod received"),
+    entry!(tcp_advmss, [("tcp_sock", "advmss")], [2], NONE, "the segment size that a pod announced"),
 ];
 
 const CONNTRACK: &str =
@@ -184,7 +201,10 @@ impl Resolved {
                 ["sk_", "tcp_", "icsk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix))
                     || entry.name == "skb_cb"
             }
-            Hook::SockState => ["sk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix)),
+            Hook::SockState => {
+                ["sk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix))
+                    || ["tcp_num_sacks", "tcp_rcv_tstamp", "tcp_advmss"].contains(&entry.name)
+            }
             Hook::SendReset | Hook::ReceiveReset => entry.name.starts_with("sk_v6"),
         };
         let mut losses: Vec<&str> = self

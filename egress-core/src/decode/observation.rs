@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{DnsMessage, DropSite, Hook, Packet, TcpState, Tuple};
 use crate::time::Mono;
@@ -31,6 +32,8 @@ pub enum Seen {
     Retransmit(RetransmitSeen),
     /// A socket changed its state.
     SockState(SockStateSeen),
+    /// A socket was closed with a hole in what it had received.
+    ReceiveHole(ReceiveHoleSeen),
     /// A TCP reset was sent or received.
     Reset(ResetSeen),
     /// Drops that were only counted.
@@ -127,6 +130,10 @@ pub struct RetransmitSeen {
     pub mss: u32,
     /// Timeouts in a row before this one; 0 for a fast retransmit.
     pub timeouts: u8,
+    /// Later segments that the remote reported as received (SACK), 255 for more.
+    pub sacked: u8,
+    /// Bytes acknowledged on this connection so far; `None` where the kernel does not say.
+    pub acknowledged: Option<u32>,
 }
 
 /// A change of a socket's state.
@@ -144,6 +151,19 @@ pub struct SockStateSeen {
     pub error: u32,
     /// Process, for transitions that a process makes.
     pub pid: u32,
+}
+
+/// A socket of a pod was closed while segments waited in its queue for earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReceiveHoleSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// Ranges received beyond the hole.
+    pub ranges: u8,
+    /// Time since anything was received: the hole is at least as old.
+    pub quiet: Duration,
+    /// Largest payload that the remote was asked to send in a segment, 0 where unknown.
+    pub advertised_mss: u32,
 }
 
 /// A reset sent or received by this machine's stack.

@@ -133,6 +133,8 @@ pub struct IcmpError {
     pub about: Tuple,
     /// TCP sequence number of that packet, if it is TCP.
     pub seq: Option<u32>,
+    /// Length of that packet, from its network header on.
+    pub length: u32,
 }
 
 /// Why a packet could not be parsed.
@@ -275,20 +277,25 @@ fn echo(packet: &mut Packet, request: bool, rest: [u8; 4]) {
 }
 
 fn icmp_error(packet: &mut Packet, (kind, code, v6, mtu): (u8, u8, bool, u32), payload: &[u8]) {
-    let Ok((inner, seq)) = quoted(payload) else { return };
-    packet.transport = Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq }));
+    let Ok((inner, seq, length)) = quoted(payload) else { return };
+    packet.transport =
+        Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq, length }));
 }
 
-/// The packet quoted in an ICMP error: at least its ports, and the TCP sequence number.
-fn quoted(data: &[u8]) -> Result<(Tuple, Option<u32>), PacketError> {
+/// The packet quoted in an ICMP error: at least its ports, the TCP sequence number, and its whole length.
+fn quoted(data: &[u8]) -> Result<(Tuple, Option<u32>, u32), PacketError> {
     let sliced = LaxSlicedPacket::from_ip(data).map_err(|_| "no quoted packet")?;
     let net = sliced.net.as_ref().ok_or("no quoted packet")?;
-    let (source, destination) = match net {
+    let (source, destination, length) = match net {
         LaxNetSlice::Ipv4(ip) => {
-            (IpAddr::V4(ip.header().source_addr()), IpAddr::V4(ip.header().destination_addr()))
+            let header = ip.header();
+            let (source, destination) = (header.source_addr(), header.destination_addr());
+            (IpAddr::V4(source), IpAddr::V4(destination), u32::from(header.total_len()))
         }
         LaxNetSlice::Ipv6(ip) => {
-            (IpAddr::V6(ip.header().source_addr()), IpAddr::V6(ip.header().destination_addr()))
+            let header = ip.header();
+            let (source, destination) = (header.source_addr(), header.destination_addr());
+            (IpAddr::V6(source), IpAddr::V6(destination), 40 + u32::from(header.payload_length()))
         }
         LaxNetSlice::Arp(_) => return Err("an ARP packet"),
     };
@@ -303,5 +310,5 @@ fn quoted(data: &[u8]) -> Result<(Tuple, Option<u32>), PacketError> {
     let seq = (number == 6)
         .then(|| ip.payload.get(4..8).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])))
         .flatten();
-    Ok((tuple(number, source, sport, destination, dport), seq))
+    Ok((tuple(number, source, sport, destination, dport), seq, length))
 }

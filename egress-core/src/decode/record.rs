@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, RecordHeader,
-    RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, ReceiveHoleRecord,
+    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
     Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
+    ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns,
+    drops, packet,
 };
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -57,6 +59,10 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
         RecordKind::Aggregate => Ok(aggregate(&read_record(bytes).ok_or(length)?, names)),
+        RecordKind::ReceiveHole => {
+            let r: ReceiveHoleRecord = read_record(bytes).ok_or(length)?;
+            Ok(receive_hole(&r))
+        }
         RecordKind::Loss => {
             let r: LossRecord = read_record(bytes).ok_or(length)?;
             Ok(observation(&r.header, Seen::Lost(Loss { count: r.count })))
@@ -77,7 +83,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let application = question(&packet, payload);
     let (reason, function) = place(names, r.reason, r.location);
-    let site = drops::refine(drops::site(&reason, &function), &reason, &function);
+    let site = drops::refine(drops::site(&reason, &function), &reason, &function, packet.length);
     let input = names.function(r.dst_input);
     let has_route = r.header.flags & flags::HAS_DST != 0;
     let device = if r.header.flags & flags::NO_DEVICE != 0 { 0 } else { r.header.ifindex };
@@ -185,6 +191,9 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         length: r.header.len,
         mss: r.mss,
         timeouts: r.retransmits,
+        sacked: r.sacked,
+        // The SYN counts as one: without any the kernel did not say.
+        acknowledged: r.bytes_acked.checked_sub(1),
     };
     observation(&r.header, Seen::Retransmit(seen))
 }
@@ -200,6 +209,16 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         pid: r.pid,
     };
     Ok(observation(&r.header, Seen::SockState(seen)))
+}
+
+fn receive_hole(r: &ReceiveHoleRecord) -> Observation {
+    let seen = ReceiveHoleSeen {
+        tuple: ends(6, (r.local, r.local_port), (r.remote, r.remote_port)),
+        ranges: r.ranges,
+        quiet: Duration::from_millis(u64::from(r.quiet_ms)),
+        advertised_mss: u32::from(r.advertised_mss),
+    };
+    observation(&r.header, Seen::ReceiveHole(seen))
 }
 
 fn reset(r: &ResetRecord) -> Result<Observation, DecodeError> {

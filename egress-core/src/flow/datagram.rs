@@ -46,6 +46,8 @@ struct Flow {
     /// Questions not answered and not told.
     open: u64,
     repeated: bool,
+    /// It was told that its packets are too big: it may do better with the next, so only silence counts.
+    too_big: bool,
     dropped: Option<(Box<DropSeen>, DropRole)>,
     names: Vec<String>,
     told: bool,
@@ -128,6 +130,7 @@ impl Datagrams {
                 last: at,
                 open: 0,
                 repeated: false,
+                too_big: false,
                 dropped: None,
                 names: Vec::new(),
                 told: false,
@@ -171,6 +174,13 @@ impl Datagrams {
         }
     }
 
+    /// This flow was told that its packets are too big.
+    pub(super) fn too_big(&mut self, client: &Tuple) {
+        if let Some(flow) = self.flows.get_mut(client) {
+            flow.too_big = true;
+        }
+    }
+
     fn dropped(&mut self, seen: &Observation, dropped: &DropSeen, client: Tuple, reply: bool) {
         let name = match &dropped.application {
             Some(Application::Dns(message)) => Some(without_search_path(&message.name).to_owned()),
@@ -199,8 +209,9 @@ impl Datagrams {
     /// What is due by now becomes a failure.
     pub(super) fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
         for (client, flow) in &mut self.flows {
-            let wait = if flow.dropped.is_some() { DROPPED_DUE } else { SILENT_DUE };
-            let due = flow.open > 0 && (flow.repeated || flow.told || now.since(flow.asked) >= wait);
+            let wait = if flow.dropped.is_some() && !flow.too_big { DROPPED_DUE } else { SILENT_DUE };
+            let early = flow.told || (flow.repeated && !flow.too_big);
+            let due = flow.open > 0 && (early || now.since(flow.asked) >= wait);
             if !due {
                 continue;
             }
@@ -270,12 +281,17 @@ impl Tracker {
                     || self.datagrams.flows.contains_key(&client)
             }
         };
+        if dropped.site == DropSite::TooBig {
+            self.sizes.dropped(seen, dropped, out);
+        }
         if !due {
             return;
         }
         self.dns.dropped(&client, seen.at);
         self.datagrams.dropped(seen, dropped, client, reply);
-        let _ = out;
+        if dropped.site == DropSite::TooBig {
+            self.datagrams.too_big(&client);
+        }
     }
 }
 

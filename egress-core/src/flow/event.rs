@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::size::TooBig;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -57,10 +58,29 @@ pub enum Outcome {
         /// Who sent it.
         router: IpAddr,
     },
+    /// Its packets are too big for their way, and it did not mind.
+    TooBig(Box<TooBig>),
+    /// What was too big has arrived after all.
+    Fits,
     /// Name resolution failed.
     Dns(DnsFailure),
     /// It was answered.
     Succeeded,
+}
+
+impl Outcome {
+    /// The drop in this machine that did the harm, if there was one.
+    #[must_use]
+    pub fn dropped(&self) -> Option<&DropSeen> {
+        match self {
+            Self::Dropped { drop, .. } => Some(drop),
+            Self::TooBig(found) => match &found.kind {
+                super::size::SizeKind::Here(drop) => Some(drop),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// Which packet of a flow was dropped.

@@ -117,8 +117,7 @@ impl Tracker {
         error: &IcmpError,
         out: &mut Vec<FlowEvent>,
     ) {
-        // Path MTU discovery is no refusal.
-        if at.tap != Tap::PodIn || error.mtu != 0 || (error.v6 && error.kind == 2) {
+        if at.tap != Tap::PodIn {
             return;
         }
         let router = at.packet.tuple.source.ip;
@@ -144,6 +143,7 @@ impl Tracker {
     ) {
         if !again.syn {
             self.stalls.retransmit(seen, again, out);
+            self.sizes.retransmit(seen, again, out);
             return;
         }
         let attempt = self.attempts.open(again.tuple, None, seen.netns, seen.at);
@@ -174,6 +174,10 @@ impl Tracker {
         if matches!(dropped.site, DropSite::Benign | DropSite::NoSocket) {
             return;
         }
+        if dropped.site == DropSite::TooBig {
+            self.sizes.dropped(seen, dropped, out);
+            return;
+        }
         let packet = &dropped.packet;
         let Transport::Tcp { flags, seq, ack } = packet.transport else { return };
         let (client, reply) = client_of(dropped);
@@ -184,6 +188,7 @@ impl Tracker {
         } else {
             let closing = crate::decode::is_closing(flags);
             if !closing {
+                self.sizes.stopped_otherwise(seen, dropped);
                 self.stalls.dropped(seen, dropped, client, seq, out);
             }
             return;

@@ -78,7 +78,8 @@ impl Pipeline {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
             Outcome::Unreachable { .. } => "unreachable",
-            Outcome::Dns(_) | Outcome::Succeeded => return,
+            // It was opened all right.
+            Outcome::TooBig(_) | Outcome::Fits | Outcome::Dns(_) | Outcome::Succeeded => return,
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.
         if event.first_report

@@ -63,10 +63,7 @@ impl Pipeline {
 
     /// Makes the verdict of a failure, or revises one.
     pub(super) fn judge(&mut self, event: &FlowEvent) {
-        let drop = match &event.outcome {
-            Outcome::Dropped { drop, .. } => Some(&**drop),
-            _ => None,
-        };
+        let drop = event.outcome.dropped();
         let translation = translation(event, drop);
         let forwarded = translation.destination;
         let Some(frame) = self.frame(&event.client, forwarded, event.first) else { return };
@@ -96,6 +93,7 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
+        let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
@@ -107,10 +105,8 @@ impl Pipeline {
             node: &self.node,
             translation: translation.clone(),
             lost: self.lost_since(event.first),
-            pod_device: self
-                .index
-                .netns_of(&frame.pod.reference())
-                .and_then(|netns| self.node.pod_device(netns)),
+            pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
+            pod_mtu: pod_netns.and_then(|netns| self.node.pod_mtu(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(judgement) = verdict::judge(&case) else { return };

@@ -111,11 +111,15 @@ impl Book {
         Some(Arc::clone(&entry.verdict))
     }
 
-    /// The same traffic succeeded: its open verdicts are cleared.
-    pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
-        let Some(entries) = self.by_subject.remove(subject) else { return Vec::new() };
-        self.order.retain(|known| known != subject);
-        entries
+    /// The same traffic succeeded: its open verdicts are cleared, as far as that disproves their causes.
+    pub fn clear(&mut self, subject: &Subject, disproved: fn(Cause) -> bool) -> Vec<Arc<Verdict>> {
+        let Some(entries) = self.by_subject.get_mut(subject) else { return Vec::new() };
+        let cleared: Vec<Entry> = entries.extract_if(.., |entry| disproved(entry.verdict.cause)).collect();
+        if entries.is_empty() {
+            self.by_subject.remove(subject);
+            self.order.retain(|known| known != subject);
+        }
+        cleared
             .into_iter()
             .map(|entry| Arc::new(Verdict { state: State::Cleared, ..Verdict::clone(&entry.verdict) }))
             .collect()

@@ -53,11 +53,11 @@ pub fn retransmitted(sk: Sock, skb: Skb) -> i32 {
         (*record).state = state;
         (*record).tcp_flags = tcp_flags;
         (*record).retransmits = sk.retransmits();
-        (*record).pad = 0;
+        (*record).sacked = sk.sacked();
         (*record).seq = seq;
         (*record).snd_una = sk.unacknowledged();
         (*record).mss = sk.mss();
-        (*record).pad2 = 0;
+        (*record).bytes_acked = sk.bytes_acked();
     }
     slot.submit();
     0

@@ -4,18 +4,22 @@
 //! TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)
 //! ```
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
-use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_jiffies64, generated::bpf_get_current_comm};
+use egress_common::{NETNS_POD, ReceiveHoleRecord, RecordKind, SockStateRecord, Stat};
 
 use crate::{
     emit::{Slot, Wake, header, zero},
     kernel::{AF_INET, AF_INET6, Sock},
-    maps::NETNS,
+    maps::{NETNS, config},
     packet::{TCP, bytes},
 };
 
 /// `TCP_SYN_SENT` of `net/tcp_states.h`.
 pub const TCP_SYN_SENT: u8 = 2;
+/// `TCP_ESTABLISHED`
+const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_FIN_WAIT1`: the process closed it first.
+const TCP_FIN_WAIT1: u8 = 4;
 /// `TCP_CLOSE`
 const TCP_CLOSE: u8 = 7;
 
@@ -38,6 +42,9 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     let pod_slot = if entry.kind == NETNS_POD { entry.pod_slot } else { u32::MAX };
     if entry.kind != NETNS_POD && old != TCP_SYN_SENT {
         return 0;
+    }
+    if old == TCP_ESTABLISHED && (new == TCP_FIN_WAIT1 || new == TCP_CLOSE) {
+        report_hole(sk, netns, pod_slot);
     }
     let Some(mut slot) =
         Slot::<SockStateRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
@@ -69,4 +76,39 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     }
     slot.submit();
     0
+}
+
+/// The socket is closed with segments in its queue that wait for earlier ones.
+#[inline(always)]
+fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
+    let ranges = sk.received_ranges();
+    let pause = config!(udp_pause_jiffies);
+    if ranges == 0 || pause == 0 {
+        return;
+    }
+    let Some(mut slot) =
+        Slot::<ReceiveHoleRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
+    else {
+        return;
+    };
+    // SAFETY: no arguments.
+    let quiet = (unsafe { bpf_jiffies64() } as u32).wrapping_sub(sk.received_at());
+    let record = slot.record();
+    let (local, remote) = sk.addresses();
+    // SAFETY: the place is as large as the record, and every field is written.
+    unsafe {
+        (*record).header = header(RecordKind::ReceiveHole, 0, netns, 0, pod_slot);
+        (*record).local = bytes(local);
+        (*record).remote = bytes(remote);
+        (*record).socket = sk.address();
+        (*record).local_port = sk.local_port();
+        (*record).remote_port = sk.remote_port();
+        (*record).advertised_mss = sk.advertised_mss();
+        (*record).ranges = ranges;
+        (*record).pad = 0;
+        // The pause is 5 s, whatever a jiffy is.
+        (*record).quiet_ms = (u64::from(quiet) * 5000 / pause) as u32;
+        (*record).pad2 = 0;
+    }
+    slot.submit();
 }

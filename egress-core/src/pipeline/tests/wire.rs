@@ -140,11 +140,11 @@ pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
         state: 2,
         tcp_flags: 2,
         retransmits: 1,
-        pad: 0,
+        sacked: 0,
         seq: 1,
         snd_una: 1,
         mss: 1460,
-        pad2: 0,
+        bytes_acked: 0,
     };
     record_bytes(&record).to_vec()
 }
