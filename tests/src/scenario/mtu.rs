@@ -1,7 +1,9 @@
 //! `mtu`: links on the way that take less than the packets need.
 
 mod blackhole;
+mod healthy;
 mod local;
+mod overlay;
 mod router;
 
 use std::time::Duration;
@@ -23,6 +25,8 @@ pub(super) fn all() -> Vec<Scenario> {
     let mut all = local::all();
     all.extend(router::all());
     all.extend(blackhole::all());
+    all.extend(overlay::all());
+    all.extend(healthy::all());
     all
 }
 
@@ -34,6 +38,16 @@ fn transfer(run: &mut Run, family: Family, args: &[&str]) -> anyhow::Result<()> 
     all.extend(args);
     let outcome = run.client(Place::Client, &all)?;
     run.check(&outcome, "timeout", "transferred")
+}
+
+/// The client asks with datagrams of this payload that must not be fragmented.
+fn ask_large(run: &mut Run, family: Family, bytes: u32) -> anyhow::Result<()> {
+    let peer = std::net::SocketAddr::new(crate::plan::STRIPE.of(family), PORT).to_string();
+    run.begin();
+    let size = bytes.to_string();
+    let args = ["send-udp", &peer, "--count", "3", "--answer", "0.4", "--size", &size, "--no-fragment"];
+    let outcome = run.client(Place::Client, &args)?;
+    run.check(&outcome, "timeout", "answered")
 }
 
 /// A host behind a line of 1300 bytes.
