@@ -187,8 +187,8 @@ impl Tracker {
             DropRole::Reply
         } else {
             let closing = crate::decode::is_closing(flags);
+            self.sizes.stopped_otherwise(seen, dropped);
             if !closing {
-                self.sizes.stopped_otherwise(seen, dropped);
                 self.stalls.dropped(seen, dropped, client, seq, out);
             }
             return;

@@ -8,8 +8,9 @@ use crate::time::Mono;
 
 /// No progress for so long is harm.
 const HARM: Duration = Duration::from_secs(1);
-/// Where small segments lived shortly before, but nothing shows that they still do.
-const SILENT_HARM: Duration = Duration::from_secs(3);
+/// Where small segments lived shortly before, but nothing shows that they still do: four timeouts, of which the
+/// first begins the count.
+const SILENT_HARM: Duration = Duration::from_millis(2500);
 /// Shortly before: the connection is not older than this.
 const SHORTLY: Duration = Duration::from_secs(10);
 /// Timeouts in a row that random loss does not make.

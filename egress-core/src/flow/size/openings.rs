@@ -39,7 +39,7 @@ pub(super) struct Opening {
     pub(super) at: Mono,
     /// The way of its SYN.
     pub(super) journey: Box<Journey>,
-    /// The kernel told of its socket, so that a change of its state would be told too.
+    /// The kernel told of its socket, which is established, so that a change of its state would be told too.
     witnessed: bool,
 }
 
@@ -75,8 +75,11 @@ impl Openings {
         }
     }
 
-    /// The socket took the FIN, or was closed itself.
+    /// The socket took the FIN, or was closed itself: a FIN that comes later is not its own any more.
     pub(super) fn moved(&mut self, socket: &Tuple) {
+        if let Some(opening) = self.by_client.get_mut(socket) {
+            opening.witnessed = false;
+        }
         self.fins.remove(socket);
     }
 

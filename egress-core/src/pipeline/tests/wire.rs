@@ -17,11 +17,11 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn mapped(text: &str) -> [u8; 16] {
+pub(super) fn mapped(text: &str) -> [u8; 16] {
     ip(text).to_ipv6_mapped().octets()
 }
 
-fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
+pub(super) fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
     RecordHeader {
         time_ns: millis * 1_000_000,
         kind: kind as u16,
@@ -42,6 +42,7 @@ pub(super) enum Flag {
     Syn,
     SynAck,
     Rst,
+    Fin,
     Data,
 }
 
@@ -54,6 +55,7 @@ pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
         Flag::Syn => builder.syn(),
         Flag::SynAck => builder.syn().ack(isn.wrapping_add(1)),
         Flag::Rst => builder.rst().ack(isn.wrapping_add(1)),
+        Flag::Fin => builder.fin().ack(isn.wrapping_add(1)),
         Flag::Data => builder.ack(9),
     };
     let mut bytes = Vec::new();

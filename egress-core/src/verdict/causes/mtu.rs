@@ -118,14 +118,10 @@ fn narrow(case: &Case<'_>, drop: &DropSeen) -> (Option<String>, u32) {
             host.map_or((None, 0), |seen| of(seen.ifindex))
         }
         "__dev_forward_skb2" | "__dev_forward_skb" => {
-            let to_pod = case
-                .node
-                .device(drop.ifindex)
-                .is_some_and(|device| device.role == crate::node::DeviceRole::Pod);
-            if to_pod {
+            if drop.packet.tuple.destination.ip == case.pod.ip {
                 (case.pod_device.clone(), case.pod_mtu.unwrap_or(0))
             } else {
-                (case.node.device_name(drop.ifindex), 0)
+                (case.node.device_name(drop.ifindex).map(|name| format!("the other end of {name}")), 0)
             }
         }
         _ if inside => (case.pod_device.clone(), case.pod_mtu.unwrap_or(0)),
@@ -141,7 +137,7 @@ fn packet_size(case: &Case<'_>, found: &TooBig) -> u32 {
         SizeKind::Here(drop) => case.node.device(drop.iif).map(|device| device.mtu),
         _ => None,
     };
-    let most = source_mtu.or(case.pod_mtu);
+    let most = source_mtu.filter(|mtu| *mtu != 0).or(case.pod_mtu);
     match found.size {
         0 => segment(case, found.mss),
         size if most.is_none_or(|most| size <= most) => size,

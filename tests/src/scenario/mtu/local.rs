@@ -4,7 +4,7 @@ use super::{
     Dual, Expect, Family, HOST, Health, Lab, PORT, Place, Run, Scenario, Topology, ask_large, mute, transfer,
     verdict,
 };
-use crate::plan::UPLINK;
+use crate::plan::{GATEWAY, SERVER, UPLINK};
 use crate::scenario::await_ipv6;
 
 /// MTU of the narrow uplink.
@@ -77,6 +77,30 @@ pub(super) fn all() -> Vec<Scenario> {
                 Family::V4,
                 &[("kind", "local"), ("mtu", "1400"), ("device", "cali0"), ("icmp", "not-seen"), ("set_mtu", "1400")],
             )
+        }),
+        Scenario::new(
+            "mtu-answer",
+            Topology::Bridge,
+            "a pod answers a client outside with more than the uplink takes, and the ICMP message is filtered on the node",
+            |run| {
+                let peer = format!("{}:{PORT}", SERVER.v4);
+                run.begin();
+                let outcome = run.client(Place::Internet, &["transfer", &peer, "--down", "60000"])?;
+                run.check(&outcome, "timeout", "transferred")
+            },
+        )
+        .set_up(|lab, health| {
+            narrow(lab)?;
+            // The outside knows the way to the pods here, as a load balancer in the cluster's network does.
+            lab.internet.ip(&[format!("route add {} via {}", crate::plan::NODE_PODS_V4, crate::plan::NODE.v4)])?;
+            lab.serve_transfer(Place::Server, SERVER, PORT)?;
+            if health == Health::Broken { mute(lab, Place::Node, "output") } else { Ok(()) }
+        })
+        .expect(|| Expect {
+            pod: "api-server",
+            direction: "ingress",
+            peer: (GATEWAY.of(Family::V4), PORT),
+            ..local(Family::V4, &[("kind", "local"), ("mtu", "1400"), ("device", UPLINK), ("icmp", "dropped")])
         }),
         Scenario::new(
             "mtu-udp",
