@@ -12,7 +12,8 @@ use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
 
-use super::inbox::Inbox;
+use super::filtering::{Filtering, Question};
+use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
 use super::{EngineError, Message, Options, Shared, report};
@@ -48,6 +49,7 @@ pub(super) struct Run {
     probe_options: ProbeOptions,
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
+    filtering: Filtering,
     records: Vec<Vec<u8>>,
     second: Mono,
     ready: bool,
@@ -56,7 +58,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Enters the node's namespace, loads and attaches.
-    pub(super) fn start(options: Options, shared: Shared, inbox: Inbox) -> Result<Self, EngineError> {
+    pub(super) fn start(
+        options: Options,
+        shared: Shared,
+        inbox: Inbox,
+        outbox: Outbox,
+    ) -> Result<Self, EngineError> {
         options.netns.enter()?;
         let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
         let mut probe = Probe::load(&probe_options)?;
@@ -81,6 +88,7 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
+            filtering: Filtering::start(options.netns, outbox)?,
             records: Vec::new(),
             second: Mono(0),
             ready: false,
@@ -263,7 +271,22 @@ impl Run {
                 worker.ask(question);
             }
         }
+        self.ask_filters();
         self.shared.metrics.tally(&self.pipeline.take_tallies());
+    }
+
+    /// Passes on the questions who filters at a place.
+    fn ask_filters(&mut self) {
+        for query in self.pipeline.take_filter_questions() {
+            let pod = if query.netns == 0 || query.netns == self.network.netns {
+                None
+            } else if let Some(path) = self.pods.netns_path(query.netns) {
+                Some(path.to_owned())
+            } else {
+                continue;
+            };
+            self.filtering.ask(Question { query, pod, ours: self.probe.program_ids() });
+        }
     }
 
     /// Loads the programs anew, because a kernel module has come that describes more fields. The fresh ones say

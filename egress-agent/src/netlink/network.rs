@@ -4,6 +4,7 @@ mod addresses;
 mod links;
 mod roles;
 mod routes;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DnsMessage, DropSite, Hook, Packet, TcpState, Tuple};
+use super::{DnsMessage, DropSite, Hook, Packet, TcpState, TlsMessage, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -63,6 +63,8 @@ pub struct DropSeen {
     pub iif: u32,
     /// Device of its route, 0 if it has none.
     pub dst_ifindex: u32,
+    /// `skb->mark`
+    pub mark: u32,
     /// Its connection's tuples, if conntrack knew it.
     pub conntrack: Option<Conntrack>,
     /// What it carried, where that matters.
@@ -107,6 +109,8 @@ pub struct PacketSeen {
 pub enum Application {
     /// A DNS message.
     Dns(DnsMessage),
+    /// TLS at the begin of a segment.
+    Tls(TlsMessage),
 }
 
 /// A segment sent again.
@@ -130,10 +134,10 @@ pub struct RetransmitSeen {
     pub mss: u32,
     /// Timeouts in a row before this one; 0 for a fast retransmit.
     pub timeouts: u8,
+    /// Since anything was received, if that is known.
+    pub silence: Option<Duration>,
     /// Later segments that the remote reported as received (SACK), 255 for more.
     pub sacked: u8,
-    /// Bytes acknowledged on this connection so far; `None` where the kernel does not say.
-    pub acknowledged: Option<u32>,
 }
 
 /// A change of a socket's state.
@@ -151,6 +155,12 @@ pub struct SockStateSeen {
     pub error: u32,
     /// Process, for transitions that a process makes.
     pub pid: u32,
+    /// Its command name, NUL padded; zeros where there is no process.
+    pub command: [u8; 16],
+    /// Bytes of payload received so far, where the kernel tells.
+    pub received: Option<u32>,
+    /// Bytes of payload sent so far, where the kernel tells.
+    pub sent: Option<u32>,
 }
 
 /// A socket of a pod was closed while segments waited in its queue for earlier ones.
@@ -175,6 +185,23 @@ pub struct ResetSeen {
     pub sent: bool,
     /// State of the socket, if there was one.
     pub state: Option<TcpState>,
+    /// How far it had come, if that is known.
+    pub progress: Option<SocketProgress>,
+}
+
+/// How far a socket had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketProgress {
+    /// First byte not acknowledged.
+    pub una: u32,
+    /// Next byte to send.
+    pub next: u32,
+    /// Next byte to receive.
+    pub received: u32,
+    /// Since data was sent last.
+    pub sent_ago: Duration,
+    /// Since data was received last.
+    pub received_ago: Duration,
 }
 
 /// Drops that were only counted.

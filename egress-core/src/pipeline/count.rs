@@ -78,8 +78,16 @@ impl Pipeline {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
             Outcome::Unreachable { .. } => "unreachable",
-            // It was opened all right.
-            Outcome::TooBig(_) | Outcome::Fits | Outcome::Dns(_) | Outcome::Succeeded => return,
+            Outcome::Reset(_) => "reset",
+            Outcome::Dns(_)
+            | Outcome::Tls(_)
+            | Outcome::Silence(_)
+            | Outcome::TooBig(_)
+            | Outcome::Fits
+            | Outcome::Succeeded
+            | Outcome::Served => {
+                return;
+            }
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.
         if event.first_report

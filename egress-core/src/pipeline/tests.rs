@@ -46,6 +46,7 @@ impl World {
             devices: vec![device(2, "eth0", DeviceRole::Uplink), device(10, "veth5", DeviceRole::Pod)],
             addresses: vec!["192.0.2.1".parse().unwrap()],
             routes: Vec::new(),
+            rules: Vec::new(),
         };
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {
@@ -73,6 +74,7 @@ impl World {
             priority: 0,
             drops_by_default: false,
             dropping_rules: vec!["handle 4 drop".to_owned()],
+            devices: Vec::new(),
         };
         let filters = Filters { chains: vec![chain], unread: Vec::new() };
         self.feed(Input::Node { at: Mono(0), change: NodeChange::Filters(filters) });

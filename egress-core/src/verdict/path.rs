@@ -14,7 +14,17 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     if case.event.outcome.dropped().is_some() {
+        // Inside the pod at the other end.
+        if judgement.stage == Stage::Upstream {
+            path.push(hop(Hop::Node, None, HopOutcome::Passed));
+            path.push(broken(Hop::Peer, None, HopOutcome::Dropped, judgement));
+            return path;
+        }
         path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+        return path;
+    }
+    if judgement.stage == Stage::Node && matches!(case.event.outcome, Outcome::Reset(_)) {
+        path.push(broken(Hop::Node, None, HopOutcome::Refused, judgement));
         return path;
     }
     let journey = &case.event.journey;
@@ -58,7 +68,11 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         case.node.device_name(left.ifindex)
     });
     if judgement.stage == Stage::Pod {
-        return broken(Hop::Pod, device, HopOutcome::Dropped, judgement);
+        let outcome = match case.event.outcome {
+            Outcome::Tls(_) => HopOutcome::Refused,
+            _ => HopOutcome::Dropped,
+        };
+        return broken(Hop::Pod, device, outcome, judgement);
     }
     hop(Hop::Pod, device, HopOutcome::Passed)
 }
@@ -78,13 +92,17 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }
+        // The other pod's machine dropped it, or could not answer.
+        Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
     }
 }
 
 const fn node_end(cause: Cause) -> HopOutcome {
     match cause {
-        Cause::PolicyDrop | Cause::FirewallDrop | Cause::Mtu => HopOutcome::Dropped,
+        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource | Cause::Mtu => {
+            HopOutcome::Dropped
+        }
         Cause::UpstreamRefused => HopOutcome::Refused,
         _ => HopOutcome::Unseen,
     }

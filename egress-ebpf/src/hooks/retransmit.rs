@@ -57,7 +57,7 @@ pub fn retransmitted(sk: Sock, skb: Skb) -> i32 {
         (*record).seq = seq;
         (*record).snd_una = sk.unacknowledged();
         (*record).mss = sk.mss();
-        (*record).bytes_acked = sk.bytes_acked();
+        (*record).silence_ms = sk.since_segment();
     }
     slot.submit();
     0

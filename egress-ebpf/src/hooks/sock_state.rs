@@ -4,13 +4,13 @@
 //! TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)
 //! ```
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_jiffies64, generated::bpf_get_current_comm};
-use egress_common::{NETNS_POD, ReceiveHoleRecord, RecordKind, SockStateRecord, Stat};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
+use egress_common::{NETNS_POD, ReceiveHoleRecord, RecordKind, SockStateRecord, Stat, flags};
 
 use crate::{
     emit::{Slot, Wake, header, zero},
     kernel::{AF_INET, AF_INET6, Sock},
-    maps::{NETNS, config},
+    maps::NETNS,
     packet::{TCP, bytes},
 };
 
@@ -68,6 +68,14 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).sk_err = sk.error();
         (*record).pid = 0;
         zero::<2>((&raw mut (*record).comm).cast());
+        // What a connection carried matters when it ends.
+        if old == TCP_ESTABLISHED
+            && let Some((received, sent)) = sk.bytes()
+        {
+            (*record).header.flags = flags::HAS_BYTES;
+            (*record).header.len = received;
+            (*record).header.mark = sent;
+        }
         // Only here the process at hand is surely the socket's.
         if old == TCP_CLOSE && new == TCP_SYN_SENT {
             (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;
@@ -82,8 +90,7 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
 #[inline(always)]
 fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
     let ranges = sk.received_ranges();
-    let pause = config!(udp_pause_jiffies);
-    if ranges == 0 || pause == 0 {
+    if ranges == 0 {
         return;
     }
     let Some(mut slot) =
@@ -91,8 +98,6 @@ fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
     else {
         return;
     };
-    // SAFETY: no arguments.
-    let quiet = (unsafe { bpf_jiffies64() } as u32).wrapping_sub(sk.received_at());
     let record = slot.record();
     let (local, remote) = sk.addresses();
     // SAFETY: the place is as large as the record, and every field is written.
@@ -106,8 +111,7 @@ fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
         (*record).advertised_mss = sk.advertised_mss();
         (*record).ranges = ranges;
         (*record).pad = 0;
-        // The pause is 5 s, whatever a jiffy is.
-        (*record).quiet_ms = (u64::from(quiet) * 5000 / pause) as u32;
+        (*record).quiet_ms = sk.since_segment();
         (*record).pad2 = 0;
     }
     slot.submit();

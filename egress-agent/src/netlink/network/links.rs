@@ -16,6 +16,9 @@ const IFLA_INFO_KIND: u16 = 1;
 /// `RTEXT_FILTER_SKIP_STATS`: counters are most of a link's message and none of our business.
 const SKIP_STATS: u32 = 1 << 3;
 
+/// `IFF_LOWER_UP` of `if.h`.
+const LOWER_UP: libc::c_int = 1 << 16;
+
 /// A device as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
@@ -31,6 +34,8 @@ pub(super) struct Link {
     pub(super) master: u32,
     /// `IFF_UP`
     pub(super) up: bool,
+    /// `IFF_LOWER_UP`: there is a carrier.
+    pub(super) carrier: bool,
     /// `IFF_LOOPBACK`
     pub(super) loopback: bool,
     /// Its lower device or its peer is in another namespace.
@@ -58,6 +63,7 @@ fn decode(message: Message<'_>) -> Option<Link> {
         mtu: attributes.u32(IFLA_MTU).unwrap_or(0),
         master: attributes.u32(IFLA_MASTER).unwrap_or(0),
         up: set(libc::IFF_UP),
+        carrier: set(LOWER_UP),
         loopback: set(libc::IFF_LOOPBACK),
         crosses_netns: attributes.get(IFLA_LINK_NETNSID).is_some(),
     })
@@ -72,7 +78,7 @@ mod tests {
     fn a_veth_in_a_bridge_is_decoded() {
         let mut header = [0u8; HEADER];
         header[4..8].copy_from_slice(&7u32.to_ne_bytes());
-        header[8..12].copy_from_slice(&1u32.to_ne_bytes());
+        header[8..12].copy_from_slice(&0x1_0001u32.to_ne_bytes());
         let bytes = Request::new(libc::RTM_NEWLINK, 0, &header)
             .with(IFLA_IFNAME, b"veth7\0")
             .with(IFLA_MTU, &1450u32.to_ne_bytes())
@@ -89,6 +95,7 @@ mod tests {
             mtu: 1450,
             master: 3,
             up: true,
+            carrier: true,
             loopback: false,
             crosses_netns: true,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::announced::{Announced, Announcement, is_after};
 use super::finding::{Alive, Gap, IcmpFate, SizeKind, TooBig};
 use super::hole::Hole;
-use super::network_header;
+use super::{Known, network_header};
 use crate::decode::{RetransmitSeen, Tuple};
 use crate::flow::event::{FlowEvent, Journey, Outcome};
 use crate::time::Mono;
@@ -84,14 +84,13 @@ impl Flow {
             .map_or(Step::None, |finding| Step::Harmed(Box::new(finding)))
     }
 
-    /// The socket sent a segment again. `answered`: when its remote end last answered another flow; `opened`: when
-    /// this connection was.
+    /// The socket sent a segment again. `answered`: when its remote end last answered another flow.
     pub(super) fn sent_again(
         &mut self,
         at: Mono,
         again: &RetransmitSeen,
         answered: Option<Mono>,
-        opened: Option<Mono>,
+        known: Option<Known>,
     ) -> Step {
         if again.mss != 0 {
             self.mss = again.mss;
@@ -118,19 +117,16 @@ impl Flow {
         }
         let alive = Alive {
             sacked: again.sacked,
-            acknowledged: again.acknowledged.unwrap_or(0),
+            acknowledged: known
+                .and_then(|known| Some(again.una.wrapping_sub(known.isn?).wrapping_sub(1)))
+                .unwrap_or(0),
             answered: answered.is_some_and(|last| last > hole.first),
             closed: self.remote_closed.is_some_and(|last| last > hole.first),
         };
-        match hole.judge(at, again, alive, opened) {
+        match hole.judge(at, again, alive, known.map(|known| known.established)) {
             Some(finding) => Step::Harmed(Box::new(finding)),
             None => Step::None,
         }
-    }
-
-    /// The remote's FIN came and the socket did not take it: what came before it is missing.
-    pub(super) fn hole_before_fin(&self, fin: Mono, now: Mono) -> Step {
-        self.received(Gap::BeforeFin, now.since(fin), 0)
     }
 
     /// What the remote sent has a hole that stays.

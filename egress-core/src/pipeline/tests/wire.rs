@@ -146,7 +146,7 @@ pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
         seq: 1,
         snd_una: 1,
         mss: 1460,
-        bytes_acked: 0,
+        silence_ms: 0,
     };
     record_bytes(&record).to_vec()
 }

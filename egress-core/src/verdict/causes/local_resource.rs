@@ -1,4 +1,4 @@
-//! `local-resource`: a buffer, queue or backlog of this machine was full.
+//! `local-resource`: a queue or buffer of this machine was full.
 
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
