@@ -112,6 +112,12 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
+    /// `tcp_sock.sacked_out`
+    tcp_sacked_out,
+    /// `tcp_sock.rx_opt.num_sacks`
+    tcp_num_sacks,
+    /// `tcp_sock.advmss`
+    tcp_advmss,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
     /// `tcp_sock.write_seq`

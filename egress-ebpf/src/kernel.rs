@@ -305,6 +305,31 @@ impl Sock {
         };
         Some((most(received), most(sent)))
     }
+
+    /// `rx_opt.num_sacks`: ranges received beyond a hole; 0 also where what belongs to it cannot be read.
+    #[inline(always)]
+    pub fn received_ranges(self) -> u8 {
+        let at = offset!(tcp_num_sacks);
+        if at == ABSENT || offset!(tcp_rcv_tstamp) == ABSENT {
+            return 0;
+        }
+        read(self.address() + u64::from(at)).unwrap_or(0)
+    }
+
+    /// `advmss`
+    #[inline(always)]
+    pub fn advertised_mss(self) -> u16 {
+        let at = offset!(tcp_advmss);
+        if at == ABSENT { 0 } else { read(self.address() + u64::from(at)).unwrap_or(0) }
+    }
+
+    /// `sacked_out`, 255 for more.
+    #[inline(always)]
+    pub fn sacked(self) -> u8 {
+        let at = offset!(tcp_sacked_out);
+        let count = if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) };
+        if count > 255 { 255 } else { count as u8 }
+    }
 }
 
 /// `struct sk_buff *`

@@ -18,11 +18,15 @@ use super::socket::NetlinkSocket;
 use super::wire::Messages;
 pub(super) use links::Link;
 
-/// Name of the first device that is not the loopback, of the calling thread's namespace.
-pub(super) fn first_device() -> Option<String> {
+/// Name and MTU of the first device that is not the loopback, of the calling thread's namespace.
+pub(super) fn first_device() -> Option<(String, u32)> {
     let mut socket = NetlinkSocket::open(libc::NETLINK_ROUTE).ok()?;
     let links = links::read(&mut socket).ok()?;
-    links.into_iter().filter(|link| !link.loopback).min_by_key(|link| link.index).map(|link| link.name)
+    links
+        .into_iter()
+        .filter(|link| !link.loopback)
+        .min_by_key(|link| link.index)
+        .map(|link| (link.name, link.mtu))
 }
 
 /// A device of the socket's namespace.

@@ -65,6 +65,8 @@ pub(crate) struct Connection {
     handshake: tls::Handshake,
     /// Its client's socket reports to us: what TC saw of a reset is not yet what the socket made of it.
     pub(super) socket_reports: bool,
+    /// That socket has left ESTABLISHED: it took the server's FIN, or was closed.
+    pub(super) socket_moved: bool,
     /// When each end was first seen to close (FIN or reset), client then server.
     pub(super) closed: [Option<Mono>; 2],
     /// A reset from the server's side that waits to be judged.

@@ -3,6 +3,7 @@
 mod connection;
 mod dns;
 mod mesh;
+mod mtu;
 mod segments;
 mod tcp;
 mod upstream;

@@ -42,6 +42,7 @@ pub(super) enum Flag {
     Syn,
     SynAck,
     Rst,
+    Fin,
     Data,
 }
 
@@ -54,6 +55,7 @@ pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
         Flag::Syn => builder.syn(),
         Flag::SynAck => builder.syn().ack(isn.wrapping_add(1)),
         Flag::Rst => builder.rst().ack(isn.wrapping_add(1)),
+        Flag::Fin => builder.fin().ack(isn.wrapping_add(1)),
         Flag::Data => builder.ack(9),
     };
     let mut bytes = Vec::new();
@@ -147,7 +149,7 @@ pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
         state: 2,
         tcp_flags: 2,
         retransmits: 1,
-        pad: 0,
+        sacked: 0,
         seq: 1,
         snd_una: 1,
         mss: 1460,
