@@ -14,7 +14,7 @@ mod tcp;
 use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
 use crate::time::Mono;
 
-pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure, differently_far};
 pub use dns::Response;
 pub(crate) use dns::without_search_path;
 pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
