@@ -122,4 +122,8 @@ offsets! {
     tcp_rcv_tstamp,
     /// `inet_connection_sock.icsk_ack.lrcvtime`
     icsk_lrcvtime,
+    /// `tcp_sock.bytes_received`
+    tcp_bytes_received,
+    /// `tcp_sock.bytes_sent`
+    tcp_bytes_sent,
 }

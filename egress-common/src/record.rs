@@ -32,6 +32,8 @@ pub mod flags {
     pub const RESET_NO_SOCKET: u16 = 1 << 6;
     /// The conntrack entry of the packet was confirmed (it is in the table).
     pub const CT_CONFIRMED: u16 = 1 << 7;
+    /// `len` and `mark` of a socket state's header are filled: payload bytes received and sent.
+    pub const HAS_BYTES: u16 = 1 << 8;
 }
 
 /// What follows a [`RecordHeader`].
@@ -283,7 +285,8 @@ pub struct RetransmitRecord {
     pub silence_ms: u32,
 }
 
-/// A TCP (or other inet) socket changed its state.
+/// A TCP (or other inet) socket changed its state. With [`flags::HAS_BYTES`] the header's `len` is
+/// `tcp_sock.bytes_received` and its `mark` is `tcp_sock.bytes_sent`, each at most `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SockStateRecord {

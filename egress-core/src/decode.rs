@@ -9,7 +9,7 @@ mod record;
 mod socket;
 mod tls;
 
-pub use dns::{DnsAnswer, DnsMessage};
+pub use dns::{DnsAnswer, DnsMessage, DnsType};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{

@@ -284,6 +284,20 @@ impl Sock {
         let second = u64::from(config!(jiffies_per_second)).max(1);
         (u64::from(age) * 1000 / second) as u32
     }
+
+    /// `bytes_received` and `bytes_sent`, each at most `u32::MAX`. A TCP socket only, and no request socket.
+    #[inline(always)]
+    pub fn bytes(self) -> Option<(u32, u32)> {
+        let (received, sent) = (offset!(tcp_bytes_received), offset!(tcp_bytes_sent));
+        if received == ABSENT || sent == ABSENT {
+            return None;
+        }
+        let most = |at: u32| {
+            let bytes = read_u64(self.address() + u64::from(at));
+            if bytes > u64::from(u32::MAX) { u32::MAX } else { bytes as u32 }
+        };
+        Some((most(received), most(sent)))
+    }
 }
 
 /// `struct sk_buff *`

@@ -6,6 +6,7 @@ pub mod dns;
 pub mod flood;
 pub mod lookup;
 pub mod serve;
+mod short_lived;
 pub mod udp;
 
 use anyhow::Result;

@@ -151,6 +151,12 @@ pub struct SockStateSeen {
     pub error: u32,
     /// Process, for transitions that a process makes.
     pub pid: u32,
+    /// Its command name, NUL padded; zeros where there is no process.
+    pub command: [u8; 16],
+    /// Bytes of payload received so far, where the kernel tells.
+    pub received: Option<u32>,
+    /// Bytes of payload sent so far, where the kernel tells.
+    pub sent: Option<u32>,
 }
 
 /// A reset sent or received by this machine's stack.

@@ -163,13 +163,18 @@ fn seen_packet(header: &RecordHeader, tap: u8, class: u8, data: &[u8]) -> Result
     };
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let tcp = matches!(packet.transport, Transport::Tcp { .. });
-    let application = if class == PacketClass::Dns as u8 {
+    let mut application = if class == PacketClass::Dns as u8 {
         dns::parse(payload, tcp).map(Application::Dns)
     } else if tcp && !payload.is_empty() {
         tls::parse(payload).map(Application::Tls)
     } else {
         None
     };
+    if let Some(Application::Dns(message)) = &mut application
+        && let Some(answer) = &mut message.answer
+    {
+        answer.fragmented = packet::has_more_fragments(data);
+    }
     Ok(observation(header, Seen::Packet(Box::new(PacketSeen { tap, packet, application }))))
 }
 
@@ -205,6 +210,7 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
 
 fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
     let protocol = u8::try_from(r.protocol).map_err(|_| DecodeError::Field("protocol"))?;
+    let has_bytes = r.header.flags & flags::HAS_BYTES != 0;
     let seen = SockStateSeen {
         tuple: ends(protocol, (r.local, r.local_port), (r.remote, r.remote_port)),
         socket: r.socket,
@@ -212,6 +218,9 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         new: TcpState::from_raw(r.new_state),
         error: r.sk_err,
         pid: r.pid,
+        command: r.comm,
+        received: has_bytes.then_some(r.header.len),
+        sent: has_bytes.then_some(r.header.mark),
     };
     Ok(observation(&r.header, Seen::SockState(seen)))
 }

@@ -28,7 +28,8 @@ impl Pipeline {
     /// Judges a failure, at once or when the answers that it needs are there.
     pub(super) fn judge_informed(&mut self, event: FlowEvent) {
         let missing = self.missing(&event);
-        if missing.is_empty() || self.waiting.len() >= WAITING {
+        let settled = missing.is_empty() && !self.awaits_routes(&event);
+        if settled || self.waiting.len() >= WAITING {
             self.judge(&event);
             return;
         }
@@ -43,8 +44,13 @@ impl Pipeline {
     /// An answer: what waited for it last is judged.
     pub(super) fn answered(&mut self, reading: Reading, at: Mono) {
         self.readings.note(reading, at);
+        self.judge_waiting();
+    }
+
+    /// Judges what waited for the latest news.
+    pub(super) fn judge_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if self.missing(&waiting.event).is_empty() {
+            if self.missing(&waiting.event).is_empty() && !self.awaits_routes(&waiting.event) {
                 self.judge(&waiting.event);
             } else {
                 self.waiting.push(waiting);
@@ -61,6 +67,14 @@ impl Pipeline {
                 self.waiting.push(waiting);
             }
         }
+    }
+
+    /// Routing refused it by a route that is so new that it was not read yet.
+    fn awaits_routes(&self, event: &FlowEvent) -> bool {
+        matches!(&event.outcome, Outcome::Dropped { drop, .. }
+            if drop.site == DropSite::Route
+                && drop.netns == self.node.netns()
+                && questions::outdated(event, drop, &self.node))
     }
 
     /// Questions of this failure without a fresh answer.

@@ -75,6 +75,7 @@ impl World {
             priority: 0,
             drops_by_default: false,
             dropping_rules: vec!["handle 4 drop".to_owned()],
+            devices: Vec::new(),
         };
         let filters = Filters { chains: vec![chain], unread: Vec::new() };
         self.feed(Input::Node { at: Mono(0), change: NodeChange::Filters(filters) });

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cause, Direction, State, Verdict, evidence::KEPT};
+use super::{Cause, Confidence, Direction, State, Verdict, evidence::KEPT};
 use crate::cluster::PodRef;
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -183,6 +183,19 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
 /// and never silence over a drop that was seen.
 fn knows_more(fresh: &Verdict, open: &Verdict) -> bool {
     let saw_drop = |verdict: &Verdict| verdict.detail.contains_key("reason");
+    // A filter that was inferred from a refusal gives way to the drop itself.
+    let inferred = |verdict: &Verdict| {
+        matches!(verdict.cause, Cause::PolicyDrop | Cause::FirewallDrop)
+            && !saw_drop(verdict)
+            && verdict.confidence != Confidence::Certain
+    };
+    let explained = |verdict: &Verdict| saw_drop(verdict) && verdict.cause != Cause::Unknown;
+    if inferred(open) && explained(fresh) {
+        return true;
+    }
+    if inferred(fresh) && explained(open) {
+        return false;
+    }
     let key = |verdict: &Verdict| (rank(verdict.cause), verdict.confidence, !saw_drop(verdict));
     key(fresh) <= key(open)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::decode::{DropSeen, Tap};
 use crate::flow::FlowEvent;
-use crate::node::{NodeState, Question, Route, Routed};
+use crate::node::{NodeState, Question, Refusal, Route, Routed, RoutingDecision};
 use crate::protocol::Protocol;
 
 /// Which queue was full, by reason and function.
@@ -124,4 +124,47 @@ pub(crate) fn forwarded_by<'a>(
     let route = decision.route.filter(|route| route.kind == "unicast" && route.device != 0)?;
     let rule = decision.policy().map(ToString::to_string);
     Some((rule, route, route.gateway.unwrap_or(destination)))
+}
+
+/// A dropped packet as routing saw it: before its source was translated, after its destination was.
+pub(crate) fn routed<'a>(
+    event: &FlowEvent,
+    drop: &DropSeen,
+    node: &NodeState,
+    input: Option<&'a str>,
+) -> Routed<'a> {
+    let tuple = drop.packet.tuple;
+    let source = match &drop.conntrack {
+        // On its way out it carries the node's address already.
+        Some(ct) if tuple.source.ip == ct.reply.destination.ip => ct.original.source.ip,
+        _ if node.is_own(tuple.source.ip) => event.client.source.ip,
+        _ => tuple.source.ip,
+    };
+    Routed { source, destination: tuple.destination.ip, input, mark: Some(drop.mark) }
+}
+
+/// Name of the device that a dropped packet came in by.
+pub(crate) fn input(drop: &DropSeen, node: &NodeState) -> Option<String> {
+    node.device_name(if drop.iif == 0 { drop.ifindex } else { drop.iif })
+}
+
+/// What the tables say, if they refuse.
+pub(crate) fn refusal(decision: &RoutingDecision<'_>) -> Option<Refusal> {
+    let kind = match (decision.route, decision.refusing_rule()) {
+        (Some(route), _) => route.kind.as_str(),
+        (None, Some((_, kind))) => kind,
+        (None, None) => return Some(Refusal::NoRoute),
+    };
+    match kind {
+        "blackhole" => Some(Refusal::Blackhole),
+        "unreachable" => Some(Refusal::Unreachable),
+        "prohibit" => Some(Refusal::Prohibit),
+        _ => None,
+    }
+}
+
+/// Routing refused it, and the tables as they were read last do not: they changed just now.
+pub(crate) fn outdated(event: &FlowEvent, drop: &DropSeen, node: &NodeState) -> bool {
+    let input = input(drop, node);
+    refusal(&node.route(&routed(event, drop, node, input.as_deref()))).is_none()
 }

@@ -26,6 +26,9 @@ pub struct Args {
     /// Bytes to send and to get back.
     #[arg(long, default_value_t = 64)]
     pub bytes: usize,
+    /// TTL or hop limit of what is sent (`IP_TTL`, `IPV6_UNICAST_HOPS`).
+    #[arg(long)]
+    pub ttl: Option<u32>,
     /// Bytes of a piece, each sent when the one before came back.
     #[arg(long, default_value_t = 16 * 1024)]
     pub piece: usize,
@@ -121,7 +124,10 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
         return abandon(peer);
     }
     let timeout = Duration::from_secs_f64(args.timeout);
-    let mut stream = TcpStream::connect_timeout(&peer, timeout)?;
+    let mut stream = match args.ttl {
+        Some(ttl) => super::short_lived::connect(peer, timeout, ttl)?,
+        None => TcpStream::connect_timeout(&peer, timeout)?,
+    };
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     match args.manner {

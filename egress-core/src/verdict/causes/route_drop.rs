@@ -1,5 +1,6 @@
 //! `route-drop`: this machine has no way to route it, or refuses to.
 
+mod back;
 mod filter;
 mod link;
 mod neighbour;
@@ -19,7 +20,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     match &case.event.outcome {
         Outcome::Dropped { drop, role, .. } => dropped(case, drop, *role),
         Outcome::Unreachable { error, router } if case.node.is_own(*router) => refused::told(case, error),
-        Outcome::Unanswered => neighbour::suspected(case).or_else(|| refused::no_way_back(case)),
+        Outcome::Unanswered => {
+            neighbour::suspected(case).or_else(|| back::no_way_back(case)).or_else(|| back::lost(case))
+        }
         _ => None,
     }
 }
@@ -66,22 +69,14 @@ fn what(case: &Case<'_>, role: DropRole) -> String {
     }
 }
 
-/// The packet as routing saw it: before its source was translated, after its destination was.
+/// The packet as routing saw it.
 fn routed<'a>(case: &Case<'_>, drop: &DropSeen, input: Option<&'a str>) -> Routed<'a> {
-    let tuple = drop.packet.tuple;
-    let source = match &drop.conntrack {
-        // On its way out it carries the node's address already.
-        Some(ct) if tuple.source.ip == ct.reply.destination.ip => ct.original.source.ip,
-        _ if case.node.is_own(tuple.source.ip) => case.event.client.source.ip,
-        _ => tuple.source.ip,
-    };
-    Routed { source, destination: tuple.destination.ip, input, mark: Some(drop.mark) }
+    questions::routed(case.event, drop, case.node, input)
 }
 
 /// Name of the device that a packet came in by.
 fn input(case: &Case<'_>, drop: &DropSeen) -> Option<String> {
-    let index = if drop.iif == 0 { drop.ifindex } else { drop.iif };
-    case.node.device_name(index)
+    questions::input(drop, case.node)
 }
 
 /// Name of the device of a drop.

@@ -6,7 +6,7 @@ use crate::flow::DropRole;
 use crate::node::{Answer, DeviceRole, LinkState};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Confidence, questions};
+use crate::verdict::{Cause, Confidence, Stage, questions};
 
 /// A queue or a transmit function dropped it, and its device cannot carry anything.
 pub(super) fn judge(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Option<Judgement> {
@@ -34,7 +34,38 @@ pub(super) fn down(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Option<J
         return None;
     }
     let to_pod = known.is_some_and(|device| device.role == DeviceRole::Pod);
-    let (why, fix) = if to_pod {
+    let summary_of = |why: &str| {
+        format!("{name} of {} has no carrier ({why}): it dropped {}.", whose(case, drop), what(case, role))
+    };
+    let (why, fix) = words(&name, to_pod);
+    Some(
+        judgement(case, drop, "link-down", Confidence::Certain, summary_of(why))
+            .with("device", name.as_str())
+            .advise(fix),
+    )
+}
+
+/// The device by which it should have left is down or has no carrier, and it was not seen to leave.
+pub(super) fn suspected(case: &Case<'_>, index: u32) -> Option<Judgement> {
+    let device = case.node.device(index).filter(|device| device.link != LinkState::Up)?;
+    let name = device.name.as_str();
+    let (why, fix) = words(name, device.role == DeviceRole::Pod);
+    let summary = format!(
+        "The {} to {} has to leave by {name}, which has no carrier ({why}).",
+        case.packet_word(),
+        case.target()
+    );
+    Some(
+        Judgement::new(Cause::RouteDrop, Confidence::Likely, Stage::Node, summary)
+            .with("kind", "link-down")
+            .with("device", name)
+            .at(format!("device {name}"))
+            .advise(fix),
+    )
+}
+
+fn words(name: &str, to_pod: bool) -> (&'static str, String) {
+    if to_pod {
         (
             "its other end, inside the pod, is down or gone",
             format!(
@@ -48,12 +79,5 @@ pub(super) fn down(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Option<J
                 "Bring it up (ip link set {name} up), and look at what it is plugged into: ip -br link show {name} must say LOWER_UP."
             ),
         )
-    };
-    let summary =
-        format!("{name} of {} has no carrier ({why}): it dropped {}.", whose(case, drop), what(case, role));
-    Some(
-        judgement(case, drop, "link-down", Confidence::Certain, summary)
-            .with("device", name.as_str())
-            .advise(fix),
-    )
+    }
 }

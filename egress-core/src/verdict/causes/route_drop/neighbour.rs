@@ -69,6 +69,9 @@ pub(super) fn suspected(case: &Case<'_>) -> Option<Judgement> {
     let Question::Neighbour { netns, index, ip } = questions::next_hop(case.event, case.node)? else {
         return None;
     };
+    if let Some(down) = super::link::suspected(case, index) {
+        return Some(down);
+    }
     let asked = Question::Neighbour { netns, index, ip };
     let Some(Answer::Neighbour { state }) = case.readings.get(&asked) else { return None };
     if !matches!(state.as_str(), "incomplete" | "failed") {
