@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
 use crate::time::Mono;
 
-pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure, differently_far};
 pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };

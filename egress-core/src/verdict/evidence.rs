@@ -71,7 +71,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, text);
         }
         Outcome::Tls(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.after), &mut say);
             let what = match failure.alert {
                 Some(alert) => format!("the fatal TLS alert {}", super::causes::tls_failure::name(alert)),
                 None => {
@@ -81,7 +81,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, format!("the {} sent {what}", failure.by.as_str()));
         }
         Outcome::Reset(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.lived), &mut say);
             let ttl = match (failure.ttl, failure.answer_ttl) {
                 (Some(ttl), Some(answer)) => format!(" with TTL {ttl}; the SYN-ACK had {answer}"),
                 _ => String::new(),
