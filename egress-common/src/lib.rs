@@ -17,7 +17,7 @@ pub use config::{
 pub use offsets::{ABSENT, Offsets};
 pub use record::{
     AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketLongRecord, PacketRecord, Record,
-    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
+    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
     read_record, record_bytes,
 };
 pub use stats::Stat;

@@ -110,4 +110,24 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
+    /// `flowi_common.flowic_iif`, which both `flowi4` and `flowi6` begin with
+    flow_iif,
+    /// `flowi_common.flowic_proto`
+    flow_proto,
+    /// `flowi4.daddr`
+    flow4_daddr,
+    /// `flowi4.uli.ports.dport`
+    flow4_dport,
+    /// `flowi6.daddr`
+    flow6_daddr,
+    /// `flowi6.uli.ports.dport`
+    flow6_dport,
+    /// `fib6_result.fib6_type`
+    fib6_type,
+    /// `fib6_table.tb6_id`
+    fib6_table_id,
+    /// `task_struct.nsproxy`
+    task_nsproxy,
+    /// `nsproxy.net_ns`
+    nsproxy_net,
 }

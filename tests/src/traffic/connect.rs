@@ -45,6 +45,8 @@ pub enum Manner {
     Reset,
     /// Begins to connect and gives up at once.
     Abandon,
+    /// Connects, sends nothing and closes.
+    Open,
 }
 
 /// Runs it and prints the result.
@@ -126,7 +128,7 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
             talk(&mut stream, args.bytes)?;
             linger_zero(&stream)
         }
-        Manner::Abandon => Ok(()),
+        Manner::Abandon | Manner::Open => Ok(()),
     }
 }
 

@@ -84,7 +84,17 @@ pub(in crate::verdict) fn facts(judgement: Judgement, case: &Case<'_>, drop: &Dr
 /// bridge and nothing drops before routing, it was forwarded.
 pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
     let bridged = case.node.device(drop.ifindex).is_some_and(|device| device.master != 0);
-    let DropSite::Filter(kind) = drop.site else { return drop.hook };
+    let kind = match drop.site {
+        DropSite::Filter(kind) => kind,
+        // Routing, neighbours, queues and sockets are no netfilter hook.
+        DropSite::Route
+        | DropSite::ReversePath
+        | DropSite::Martian
+        | DropSite::Neighbour
+        | DropSite::Ttl
+        | DropSite::Resource => return Hook::Unknown,
+        _ => return drop.hook,
+    };
     let v6 = drop.packet.tuple.source.ip.is_ipv6();
     if drop.hook == Hook::Prerouting
         && bridged
