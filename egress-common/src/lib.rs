@@ -17,8 +17,8 @@ pub use config::{
 pub use offsets::{ABSENT, Offsets};
 pub use record::{
     AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketLongRecord, PacketRecord, Record,
-    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
-    read_record, record_bytes,
+    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord,
+    TapPoint, flags, read_record, record_bytes,
 };
 pub use stats::Stat;
 

@@ -12,8 +12,8 @@ pub use dns::{DnsAnswer, DnsMessage};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{
-    Aggregated, Application, Conntrack, DropSeen, Loss, Observation, PacketSeen, ResetSeen, RetransmitSeen,
-    Seen, SockStateSeen, Tap,
+    Aggregated, Application, Conntrack, DropSeen, Loss, NoRouteSeen, Observation, PacketSeen, ResetSeen,
+    RetransmitSeen, Seen, SockStateSeen, Tap,
 };
 pub(crate) use packet::is_closing;
 pub use packet::{IcmpError, Packet, Transport, Tuple};

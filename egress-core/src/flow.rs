@@ -9,6 +9,7 @@ mod event;
 mod lookup;
 mod stall;
 mod tcp;
+mod unroutable;
 
 use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
 use crate::time::Mono;
@@ -16,6 +17,7 @@ use crate::time::Mono;
 pub use dns::Response;
 pub(crate) use dns::without_search_path;
 pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use unroutable::{Unroutable, Unroutables};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ impl Tracker {
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
             Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::NoRoute(_) | Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod count;
 mod frame;
 #[cfg(test)]
 mod tests;
+mod unroutable;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use crate::cluster::ClusterChange;
 use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, without_search_path};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables, without_search_path};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
@@ -43,6 +44,7 @@ pub struct Pipeline {
     index: ClusterIndex,
     node: NodeState,
     tracker: Tracker,
+    unroutable: Unroutables,
     dns_names: DnsNames,
     book: Book,
     clock: ClockOffset,
@@ -73,6 +75,7 @@ impl Pipeline {
             index: ClusterIndex::new(node_name),
             node: NodeState::default(),
             tracker: Tracker::default(),
+            unroutable: Unroutables::default(),
             dns_names: DnsNames::default(),
             book: Book::default(),
             clock: ClockOffset::default(),
@@ -114,6 +117,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.judge_unroutable(now);
                 self.stop_waiting(now);
                 self.count_dns(now);
             }
@@ -157,7 +161,7 @@ impl Pipeline {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.tracker.forgotten()
+        self.tracker.forgotten() + self.unroutable.forgotten()
     }
 
     fn record(&mut self, bytes: &[u8]) {
@@ -168,6 +172,7 @@ impl Pipeline {
         self.count(&seen);
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
+            Seen::NoRoute(refused) => self.unroutable.refused(seen.netns, refused, seen.at),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
@@ -209,6 +214,11 @@ impl Pipeline {
     /// What a packet shows beside its flow: names, and that a device carries traffic.
     fn note_packet(&mut self, seen: &Observation, packet: &PacketSeen) {
         self.node.note_traffic(seen.ifindex, packet.tap);
+        let tuple = packet.packet.tuple;
+        let opens = packet.packet.is_syn() || (tuple.protocol == 17 && tuple.destination.port == 53);
+        if packet.tap == Tap::PodOut && opens {
+            self.unroutable.tried(tuple.source.ip, tuple.destination, tuple.protocol, seen.at);
+        }
         if packet.tap != Tap::PodIn {
             return;
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{DnsMessage, DropSite, Hook, Packet, TcpState, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -31,6 +32,8 @@ pub enum Seen {
     Retransmit(RetransmitSeen),
     /// A socket changed its state.
     SockState(SockStateSeen),
+    /// A pod's own routing refused a destination.
+    NoRoute(NoRouteSeen),
     /// A TCP reset was sent or received.
     Reset(ResetSeen),
     /// Drops that were only counted.
@@ -157,6 +160,19 @@ pub struct ResetSeen {
     pub sent: bool,
     /// State of the socket, if there was one.
     pub state: Option<TcpState>,
+}
+
+/// A table of a pod's own routing refused a destination. Another table may have led there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRouteSeen {
+    /// Where to; the port is 0 if the program had not said yet.
+    pub destination: SocketAddress,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// How; of IPv6, a missing route looks like an unreachable one.
+    pub refusal: Refusal,
+    /// Number of the table.
+    pub table: u32,
 }
 
 /// Drops that were only counted.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use egress_common::{
     AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, RecordHeader,
-    RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+    RecordKind, ResetRecord, RetransmitRecord, RouteRecord, SockStateRecord, TapPoint, flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
-    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
+    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, NoRouteSeen, Observation, Packet,
+    PacketSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops,
+    packet,
 };
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -56,6 +58,7 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         RecordKind::Retransmit => Ok(retransmit(&read_record(bytes).ok_or(length)?)),
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
+        RecordKind::Route => no_route(&read_record(bytes).ok_or(length)?),
         RecordKind::Aggregate => Ok(aggregate(&read_record(bytes).ok_or(length)?, names)),
         RecordKind::Loss => {
             let r: LossRecord = read_record(bytes).ok_or(length)?;
@@ -214,6 +217,17 @@ fn reset(r: &ResetRecord) -> Result<Observation, DecodeError> {
     };
     let state = (!no_socket).then(|| TcpState::from_raw(r.state));
     Ok(observation(&r.header, Seen::Reset(ResetSeen { tuple, sent, state })))
+}
+
+fn no_route(r: &RouteRecord) -> Result<Observation, DecodeError> {
+    let error = i32::try_from(r.error).map_err(|_| DecodeError::Field("error"))?;
+    let seen = NoRouteSeen {
+        destination: SocketAddress { ip: address(r.destination), port: r.destination_port },
+        protocol: r.protocol,
+        refusal: Refusal::from_errno(error).ok_or(DecodeError::Field("error"))?,
+        table: r.table,
+    };
+    Ok(observation(&r.header, Seen::NoRoute(seen)))
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -56,6 +57,11 @@ pub enum Outcome {
         error: IcmpError,
         /// Who sent it.
         router: IpAddr,
+    },
+    /// The pod's own routing refused the destination: no packet was ever sent.
+    Unroutable {
+        /// How, as far as one table tells.
+        refusal: Refusal,
     },
     /// Name resolution failed.
     Dns(DnsFailure),

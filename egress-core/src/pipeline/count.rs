@@ -77,7 +77,7 @@ impl Pipeline {
         let outcome = match &event.outcome {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
-            Outcome::Unreachable { .. } => "unreachable",
+            Outcome::Unreachable { .. } | Outcome::Unroutable { .. } => "unreachable",
             Outcome::Dns(_) | Outcome::Succeeded => return,
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.

@@ -95,7 +95,7 @@ const ORDER: &[Judge] = &[
 /// Decides. `None` for what is no failure.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Option<Judgement> {
-    if matches!(case.event.outcome, crate::flow::Outcome::Succeeded) {
+    if matches!(case.event.outcome, crate::flow::Outcome::Succeeded) || causes::route_drop::is_routed(case) {
         return None;
     }
     Some(ORDER.iter().find_map(|judge| judge(case)).unwrap_or_else(|| causes::unknown::judge(case)))

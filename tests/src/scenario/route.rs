@@ -339,7 +339,6 @@ fn ttl_verdict(family: Family) -> Expect {
 }
 
 /// The client, for the groups below this one.
-#[expect(dead_code)]
 fn at_client(lab: &Lab) -> &crate::netns::Netns {
     lab.netns(Place::Client)
 }

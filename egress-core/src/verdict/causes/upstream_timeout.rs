@@ -4,7 +4,7 @@ use crate::decode::Tap;
 use crate::flow::Outcome;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Cause, Confidence, Stage};
+use crate::verdict::{Cause, Confidence, Stage, questions};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.event.outcome, Outcome::Unanswered) {
@@ -42,6 +42,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if case.lost > 0 {
         judgement.confidence = Confidence::Possible;
     }
+    judgement = questions::by_gateway(case, left.ifindex, judgement);
     Some(judgement.advise(format!(
         "Beyond the node: check the remote, its firewall, security groups and the route back; the source address \
          to allow there is {source}."
