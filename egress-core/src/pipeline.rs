@@ -2,7 +2,9 @@
 //! function; time is in the inputs.
 
 mod ask;
+mod askers;
 mod count;
+mod filters;
 mod frame;
 #[cfg(test)]
 mod tests;
@@ -13,13 +15,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use askers::AskersChange;
+
 use crate::cluster::ClusterChange;
-use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables, without_search_path};
+use crate::decode::{
+    Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
+};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
-use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState, Question, Readings};
+use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState, Question, Readings};
+use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -28,10 +35,6 @@ use crate::verdict::{Book, SocketAddress, Subject, Verdict};
 const QUESTIONS: usize = 1024;
 /// Dropped tuples whose verdict is remembered, for drops that are only counted.
 const DROPPED: usize = 16_384;
-/// Filters that are read so soon after a drop were there when it happened.
-const JUST_NOW: Duration = Duration::from_secs(2);
-/// Drops kept to be judged again.
-const UNATTRIBUTED: usize = 64;
 /// How often pods that are long gone are forgotten.
 const EXPIRE: Duration = Duration::from_secs(10);
 /// Losses are remembered this long.
@@ -46,6 +49,7 @@ pub struct Pipeline {
     tracker: Tracker,
     unroutable: Unroutables,
     dns_names: DnsNames,
+    reach: Reach,
     book: Book,
     clock: ClockOffset,
     events: Vec<FlowEvent>,
@@ -55,8 +59,8 @@ pub struct Pipeline {
     asked: HashMap<ConntrackQuery, Subject>,
     dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
     losses: VecDeque<(Mono, u64)>,
-    /// Drops of filters that nobody could be named for.
-    unattributed: VecDeque<FlowEvent>,
+    /// Drops of filters whose names are still to come.
+    filters: filters::Unattributed,
     /// Answers of the kernel to what failures needed to know.
     readings: Readings,
     readings_wanted: Vec<Question>,
@@ -77,6 +81,7 @@ impl Pipeline {
             tracker: Tracker::default(),
             unroutable: Unroutables::default(),
             dns_names: DnsNames::default(),
+            reach: Reach::default(),
             book: Book::default(),
             clock: ClockOffset::default(),
             events: Vec::new(),
@@ -86,7 +91,7 @@ impl Pipeline {
             asked: HashMap::new(),
             dropped: HashMap::new(),
             losses: VecDeque::new(),
-            unattributed: VecDeque::new(),
+            filters: filters::Unattributed::default(),
             readings: Readings::default(),
             readings_wanted: Vec::new(),
             waiting: Vec::new(),
@@ -102,6 +107,10 @@ impl Pipeline {
             Input::Cluster { at, change } => self.cluster(change, at),
             Input::Node { at, change } => self.node_changed(change, at),
             Input::Names { reasons, functions } => {
+                // Kernels that have this reason (6.12) have nftables free what its rules drop (6.7).
+                if reasons.iter().any(|(_, name)| name == "LOCAL_MAC") {
+                    self.node.note_rules_free_packets();
+                }
                 for (number, name) in reasons {
                     self.names.insert_reason(number, &name);
                 }
@@ -140,6 +149,11 @@ impl Pipeline {
         std::mem::take(&mut self.readings_wanted)
     }
 
+    /// Places whose filters verdicts would like to know; answers come back as [`NodeChange::Filtering`].
+    pub fn take_filter_questions(&mut self) -> Vec<FilterQuery> {
+        self.filters.take_questions()
+    }
+
     /// The cluster as it is known.
     #[must_use]
     pub const fn cluster_index(&self) -> &ClusterIndex {
@@ -174,6 +188,12 @@ impl Pipeline {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
             Seen::NoRoute(refused) => self.unroutable.refused(seen.netns, refused, seen.at),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
+            Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
+                self.node.note_rules_free_packets();
+            }
+            Seen::SockState(state) if seen.netns == self.node.netns() => {
+                self.reach.note_node_socket(state, seen.at);
+            }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
                 while self.losses.front().is_some_and(|(at, _)| seen.at.since(*at) > LOSS_MEMORY) {
@@ -187,12 +207,15 @@ impl Pipeline {
     }
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
+        let askers = AskersChange::of(&change, &self.index);
         self.index.apply(change, at);
+        self.know_askers(askers);
     }
 
     fn node_changed(&mut self, change: NodeChange, at: Mono) {
         match change {
             NodeChange::Network(network) => {
+                self.tracker.know_own(&network.addresses);
                 self.node.set_network(network);
                 self.judge_waiting();
             }
@@ -200,8 +223,15 @@ impl Pipeline {
                 self.node.set_filters(filters);
                 self.judge_again(at);
             }
+            NodeChange::Filtering(answer) => {
+                self.node.set_filtering(answer);
+                self.judge_again(at);
+            }
             NodeChange::PodNetns { namespace, name, netns, device } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
+                if let Some(ip) = self.index.pod(&namespace, &name).and_then(|pod| pod.ips.first()) {
+                    self.tracker.know_netns(*ip, netns);
+                }
                 if let Some(device) = device {
                     self.node.set_pod_device(netns, device);
                 }
@@ -223,14 +253,11 @@ impl Pipeline {
             return;
         }
         let client = packet.packet.tuple.reversed();
-        if let Some(Application::Dns(message)) = &packet.application
-            && let Some(answer) = &message.answer
-        {
-            let pod = self.first_address(client.source.ip, seen.at);
-            self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
-            if answer.code == 0 && answer.records > 0 && !self.book.is_empty() {
-                for name in [message.name.as_str(), without_search_path(&message.name)] {
-                    self.clear(&client, Some(name), seen.at);
+        if let Some(Application::Dns(message)) = &packet.application {
+            for message in message.chain() {
+                if let Some(answer) = message.answer.as_ref().filter(|answer| !answer.addresses.is_empty()) {
+                    let pod = self.first_address(client.source.ip, seen.at);
+                    self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
                 }
             }
         }
@@ -256,13 +283,26 @@ impl Pipeline {
     fn judge_events(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.count_failure(&event);
+            self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Served if self.book.is_empty() => {}
+                Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
                 _ => self.judge_informed(event),
             }
+        }
+    }
+
+    /// For comparison: who of this node reached what.
+    fn note_reach(&mut self, event: &FlowEvent) {
+        let ip = event.client.source.ip;
+        if self.index.pod_by_ip(ip, event.at).is_some_and(|pod| self.index.is_local(&pod)) {
+            self.reach.note_event(event);
+        } else if self.node.is_own(ip) {
+            self.reach.note_node_event(event);
         }
     }
 
@@ -274,8 +314,11 @@ impl Pipeline {
                 self.node.note_untranslated_answer();
             }
         }
-        if !self.book.is_empty() {
-            self.clear(&event.client, None, event.at);
+        if !self.book.is_empty()
+            && let Some(frame) = self.frame(&event.client, None, event.at)
+        {
+            let cleared = self.book.clear_opening(&frame.subject(&event.client, None));
+            self.out.extend(cleared);
         }
     }
 
@@ -305,16 +348,6 @@ impl Pipeline {
     /// Events lost since the flow began.
     fn lost_since(&self, first: Mono) -> u64 {
         self.losses.iter().rev().take_while(|(at, _)| *at >= first).map(|(_, count)| count).sum()
-    }
-
-    /// Drops that were judged before it was known who filters: the rules may have been made just then.
-    fn judge_again(&mut self, now: Mono) {
-        for mut event in std::mem::take(&mut self.unattributed) {
-            if now.since(event.at) < JUST_NOW {
-                event.failed = 0;
-                self.judge(&event);
-            }
-        }
     }
 
     fn ask(&mut self, query: ConntrackQuery, subject: Subject) {

@@ -45,6 +45,18 @@ impl ClusterState {
         fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Changes the object of a pod: its spec, annotations or status.
+    pub fn change_pod(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let path = self.folder.join("pods.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut all: Value = serde_json::from_str(&text)?;
+        let pod = all["items"].as_array_mut().and_then(|pods| {
+            pods.iter_mut().find(|pod| pod.pointer("/metadata/name").is_some_and(|found| found == name))
+        });
+        change(pod.with_context(|| format!("there is no pod {name}"))?);
+        self.write("pods.json", &all)
+    }
+
     /// Removes a file.
     pub fn remove(&self, file: &str) -> Result<()> {
         let path = self.folder.join(file);

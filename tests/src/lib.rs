@@ -12,6 +12,7 @@ pub mod expect;
 pub mod harness;
 pub mod lab;
 pub mod netns;
+pub mod pki;
 pub mod plan;
 pub mod process;
 pub mod scenario;

@@ -27,6 +27,11 @@ impl Dual {
         Self { v4: Ipv4Addr::new(a, b, c, d), v6: Ipv6Addr::new(s, t, u, v, w, x, y, z) }
     }
 
+    /// An address of a link between routers: any IPv4, and `fd00:feed::host`.
+    pub const fn local(v4: [u8; 4], host: u16) -> Self {
+        Self::new(v4, [0xfd00, 0xfeed, 0, 0, 0, 0, 0, host])
+    }
+
     /// The address of one family.
     pub const fn of(self, family: Family) -> IpAddr {
         match family {

@@ -12,7 +12,8 @@ use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
 
-use super::inbox::Inbox;
+use super::filtering::{self, Filtering};
+use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
 use super::{EngineError, Message, Options, Shared, report};
@@ -50,6 +51,7 @@ pub(super) struct Run {
     probe_options: ProbeOptions,
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
+    filtering: Filtering,
     reader: Option<Reader>,
     netns: Netns,
     records: Vec<Vec<u8>>,
@@ -60,7 +62,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Enters the node's namespace, loads and attaches.
-    pub(super) fn start(options: Options, shared: Shared, inbox: Inbox) -> Result<Self, EngineError> {
+    pub(super) fn start(
+        options: Options,
+        shared: Shared,
+        inbox: Inbox,
+        outbox: Outbox,
+    ) -> Result<Self, EngineError> {
         options.netns.enter()?;
         let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
         let mut probe = Probe::load(&probe_options)?;
@@ -85,6 +92,7 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
+            filtering: Filtering::start(options.netns.duplicate()?, outbox)?,
             reader: None,
             netns: options.netns,
             records: Vec::new(),
@@ -270,10 +278,25 @@ impl Run {
                 worker.ask(question);
             }
         }
+        self.ask_filters();
         for question in self.pipeline.take_readings() {
             self.read(question);
         }
         self.shared.metrics.tally(&self.pipeline.take_tallies());
+    }
+
+    /// Passes on the questions who filters at a place.
+    fn ask_filters(&mut self) {
+        for query in self.pipeline.take_filter_questions() {
+            let pod = if query.netns == 0 || query.netns == self.network.netns {
+                None
+            } else if let Some(path) = self.pods.netns_path(query.netns) {
+                Some(path.to_owned())
+            } else {
+                continue;
+            };
+            self.filtering.ask(filtering::Question { query, pod, ours: self.probe.program_ids() });
+        }
     }
 
     /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.

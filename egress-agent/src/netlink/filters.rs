@@ -4,6 +4,7 @@
 //! iptables-legacy has no notifications: it is read again now and then, and when asked ([`FilterWatch::refresh`]).
 //! Filters of ARP and ebtables-legacy are not read.
 
+mod devices;
 mod legacy;
 mod nft;
 mod ruleset;
@@ -11,4 +12,5 @@ mod ruleset;
 mod tests;
 mod watch;
 
+pub use devices::{Classifier, classifiers};
 pub use watch::{FilterWatch, read, watch};

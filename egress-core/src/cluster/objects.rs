@@ -118,8 +118,22 @@ pub struct Pod {
     pub ready: bool,
     /// Containers with their ports.
     pub containers: Vec<Container>,
+    /// How it resolves names.
+    #[serde(default)]
+    pub dns: PodDns,
     /// Path of the pod's network namespace (annotation `egress-agent.io/netns`), only ever set by a file source.
     pub netns_path: Option<String>,
+}
+
+/// `spec.dnsPolicy` and `spec.dnsConfig` of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodDns {
+    /// `dnsPolicy`; `None` where the source does not say: `ClusterFirst`.
+    pub policy: Option<String>,
+    /// `dnsConfig.nameservers`
+    pub nameservers: Vec<IpAddr>,
+    /// `dnsConfig.searches`
+    pub searches: Vec<String>,
 }
 
 /// A container of a pod.

@@ -1,7 +1,9 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
+mod connection;
 mod dns;
 mod route;
+mod segments;
 mod tcp;
 mod wire;
 
@@ -83,6 +85,7 @@ impl World {
             priority: 0,
             drops_by_default: false,
             dropping_rules: vec!["handle 4 drop".to_owned()],
+            devices: Vec::new(),
         };
         let filters = Filters { chains: vec![chain], unread: Vec::new() };
         self.feed(Input::Node { at: Mono(0), change: NodeChange::Filters(filters) });

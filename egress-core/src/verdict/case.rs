@@ -4,7 +4,7 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::Endpoint;
+use crate::identity::{ClusterIndex, Endpoint};
 use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
@@ -29,6 +29,8 @@ pub struct Case<'a> {
     pub fix: Option<Fix>,
     /// The node.
     pub node: &'a NodeState,
+    /// The cluster, for the names of further addresses.
+    pub cluster: &'a ClusterIndex,
     /// States of the kernel that were read for it.
     pub readings: &'a Readings,
     /// Network namespace of the local pod, if known.
@@ -49,17 +51,22 @@ impl Case<'_> {
     /// `203.0.113.4:443/TCP`, with the name in front if one is known.
     #[must_use]
     pub fn target(&self) -> String {
-        let to = self.event.client.destination;
-        let port = if self.protocol() == Protocol::Icmp { 0 } else { to.port };
-        let address = match (to.ip, port) {
-            (ip, 0) => format!("{ip}"),
-            (std::net::IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
-            (ip, port) => format!("{ip}:{port}"),
-        };
-        let protocol = self.protocol();
+        let (address, protocol) = (self.address(), self.protocol());
         match &self.name {
             Some(name) => format!("{name} ({address}/{protocol})"),
             None => format!("{address}/{protocol}"),
+        }
+    }
+
+    /// `203.0.113.4:443`, or `[2001:db8::4]:443`; without the port where there is none.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let to = self.event.client.destination;
+        let port = if self.protocol() == Protocol::Icmp { 0 } else { to.port };
+        match (to.ip, port) {
+            (ip, 0) => format!("{ip}"),
+            (std::net::IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
+            (ip, port) => format!("{ip}:{port}"),
         }
     }
 

@@ -23,6 +23,10 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
         return path;
     }
+    if judgement.stage == Stage::Node && matches!(case.event.outcome, Outcome::Reset(_)) {
+        path.push(broken(Hop::Node, None, HopOutcome::Refused, judgement));
+        return path;
+    }
     let journey = &case.event.journey;
     // Nothing was seen to be dropped, but the node is where it ended, on its way out or back.
     if judgement.stage == Stage::Node && matches!(judgement.cause, Cause::RouteDrop | Cause::LocalResource) {
@@ -69,7 +73,11 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         case.node.device_name(left.ifindex)
     });
     if judgement.stage == Stage::Pod {
-        return broken(Hop::Pod, device, HopOutcome::Dropped, judgement);
+        let outcome = match case.event.outcome {
+            Outcome::Tls(_) => HopOutcome::Refused,
+            _ => HopOutcome::Dropped,
+        };
+        return broken(Hop::Pod, device, outcome, judgement);
     }
     hop(Hop::Pod, device, HopOutcome::Passed)
 }

@@ -8,7 +8,7 @@ use super::ruleset::{Base, Chain, Effect, Table};
 use crate::netlink::NetlinkError;
 use crate::netlink::netfilter::{attributes, family, number, request};
 use crate::netlink::socket::NetlinkSocket;
-use crate::netlink::wire::{Attributes, DUMP, Message, REQUEST, Request, be32, be64};
+use crate::netlink::wire::{Attributes, DUMP, Message, REQUEST, Request, be32, be64, text};
 use expression::{Outcome, Rule, Verdict};
 
 const NFTA_TABLE_NAME: u16 = 1;
@@ -19,6 +19,9 @@ const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
+const NFTA_HOOK_DEV: u16 = 3;
+const NFTA_HOOK_DEVS: u16 = 4;
+const NFTA_DEVICE_NAME: u16 = 1;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
@@ -126,10 +129,21 @@ fn decode_chain(family: u8, chain: Attributes<'_>) -> Option<(TableKey, String, 
             hook: hook_name(family, be32(hook.get(NFTA_HOOK_HOOKNUM)?)?),
             priority: be32(hook.get(NFTA_HOOK_PRIORITY)?)?.cast_signed(),
             drops_by_default: chain.get(NFTA_CHAIN_POLICY).and_then(be32) == Some(NF_DROP),
+            devices: devices(hook),
         })
     });
     let key = (family, chain.text(NFTA_CHAIN_TABLE)?);
     Some((key, chain.text(NFTA_CHAIN_NAME)?, Chain { base, effects: Vec::new() }))
+}
+
+/// The devices a chain is bound to.
+fn devices(hook: Attributes<'_>) -> Vec<String> {
+    let listed = hook.nested(NFTA_HOOK_DEVS).into_iter().flatten();
+    let listed = listed.filter(|(kind, _)| *kind == NFTA_DEVICE_NAME).map(|(_, name)| text(name));
+    let mut devices: Vec<String> = hook.text(NFTA_HOOK_DEV).into_iter().chain(listed).collect();
+    devices.sort();
+    devices.dedup();
+    devices
 }
 
 /// A rule that can drop or go on in another chain; the others are of no interest.
