@@ -52,6 +52,8 @@ pub enum RecordKind {
     SockState = 5,
     /// [`ResetRecord`], from `tcp:tcp_send_reset` and `tcp:tcp_receive_reset`.
     Reset = 6,
+    /// [`RouteRecord`], from `fib:fib_table_lookup` and `fib6:fib6_table_lookup`.
+    Route = 7,
     /// [`PacketHelloRecord`], from TC.
     PacketHello = 9,
     /// [`ReceiveHoleRecord`], from `sock:inet_sock_set_state`.
@@ -73,6 +75,7 @@ impl RecordKind {
             4 => Self::Retransmit,
             5 => Self::SockState,
             6 => Self::Reset,
+            7 => Self::Route,
             9 => Self::PacketHello,
             10 => Self::ReceiveHole,
             16 => Self::Aggregate,
@@ -377,6 +380,26 @@ pub struct ResetRecord {
     pub data: [u8; 64],
 }
 
+/// A routing table of a pod's own namespace refused what the pod wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RouteRecord {
+    /// Kind [`RecordKind::Route`].
+    pub header: RecordHeader,
+    /// Destination, IPv4 as `::ffff:a.b.c.d`, network byte order.
+    pub destination: [u8; 16],
+    /// Why, a positive errno: `EAGAIN` where this table has no route, for IPv6 `EHOSTUNREACH` there too.
+    pub error: u32,
+    /// Number of the table.
+    pub table: u32,
+    /// Destination port, host byte order, 0 if not known yet.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Explicit padding, zero.
+    pub pad: [u8; 5],
+}
+
 /// Drops of one flow that were counted in the kernel and not reported one by one, since the last record of
 /// the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -450,6 +473,7 @@ layout! {
     SockStateRecord: 120;
     ResetRecord: 152;
     ReceiveHoleRecord: 96;
+    RouteRecord: 72;
     AggregateRecord: 104;
     LossRecord: 56;
 }

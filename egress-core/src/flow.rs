@@ -12,6 +12,7 @@ mod lookup;
 mod size;
 mod stall;
 mod tcp;
+mod unroutable;
 
 use std::net::IpAddr;
 
@@ -24,6 +25,7 @@ pub use dns::{
 };
 pub use event::{DivertedEnd, DivertedFailure, DropRole, FlowEvent, Journey, Outcome, Sighting};
 pub use size::{Alive, Gap, IcmpFate, SizeKind, TooBig};
+pub use unroutable::{Unroutable, Unroutables};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ impl Tracker {
                 self.diverted.reset(seen, reset);
                 self.socket_reset(seen, reset);
             }
-            Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::NoRoute(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
             self.dns.connection_failed(event);

@@ -8,6 +8,7 @@ mod filters;
 mod frame;
 #[cfg(test)]
 mod tests;
+mod unroutable;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use crate::cluster::ClusterChange;
 use crate::decode::{
     Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
 };
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
@@ -46,6 +47,7 @@ pub struct Pipeline {
     index: ClusterIndex,
     node: NodeState,
     tracker: Tracker,
+    unroutable: Unroutables,
     dns_names: DnsNames,
     reach: Reach,
     book: Book,
@@ -77,6 +79,7 @@ impl Pipeline {
             index: ClusterIndex::new(node_name),
             node: NodeState::default(),
             tracker: Tracker::default(),
+            unroutable: Unroutables::default(),
             dns_names: DnsNames::default(),
             reach: Reach::default(),
             book: Book::default(),
@@ -123,6 +126,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.judge_unroutable(now);
                 self.stop_waiting(now);
                 self.count_dns(now);
             }
@@ -171,7 +175,7 @@ impl Pipeline {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.tracker.forgotten()
+        self.tracker.forgotten() + self.unroutable.forgotten()
     }
 
     fn record(&mut self, bytes: &[u8]) {
@@ -182,6 +186,7 @@ impl Pipeline {
         self.count(&seen);
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
+            Seen::NoRoute(refused) => self.unroutable.refused(seen.netns, refused, seen.at),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
@@ -239,6 +244,11 @@ impl Pipeline {
     /// What a packet shows beside its flow: names, and that a device carries traffic.
     fn note_packet(&mut self, seen: &Observation, packet: &PacketSeen) {
         self.node.note_traffic(seen.ifindex, packet.tap);
+        let tuple = packet.packet.tuple;
+        let opens = packet.packet.is_syn() || (tuple.protocol == 17 && tuple.destination.port == 53);
+        if packet.tap == Tap::PodOut && opens {
+            self.unroutable.tried(tuple.source.ip, tuple.destination, tuple.protocol, seen.at);
+        }
         if packet.tap != Tap::PodIn {
             return;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DnsMessage, DropSite, Hook, Packet, TcpState, TlsMessage, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -34,6 +35,8 @@ pub enum Seen {
     SockState(SockStateSeen),
     /// A socket was closed with a hole in what it had received.
     ReceiveHole(ReceiveHoleSeen),
+    /// A pod's own routing refused a destination.
+    NoRoute(NoRouteSeen),
     /// A TCP reset was sent or received.
     Reset(ResetSeen),
     /// Drops that were only counted.
@@ -204,6 +207,19 @@ pub struct SocketProgress {
     pub sent_ago: Duration,
     /// Since data was received last.
     pub received_ago: Duration,
+}
+
+/// A table of a pod's own routing refused a destination. Another table may have led there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRouteSeen {
+    /// Where to; the port is 0 if the program had not said yet.
+    pub destination: SocketAddress,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// How; of IPv6, a missing route looks like an unreachable one.
+    pub refusal: Refusal,
+    /// Number of the table.
+    pub table: u32,
 }
 
 /// Drops that were only counted.

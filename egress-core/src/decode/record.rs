@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use egress_common::{
     AggregateRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
-    RESET_PROGRESS, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord,
+    RESET_PROGRESS, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord,
     SockStateRecord, TapPoint, flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
-    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap, TcpState,
-    Transport, Tuple, dns, drops, packet, tls,
+    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, NoRouteSeen, Observation, Packet,
+    PacketSeen, ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
+    TcpState, Transport, Tuple, dns, drops, packet, tls,
 };
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -63,6 +64,7 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         RecordKind::Retransmit => Ok(retransmit(&read_record(bytes).ok_or(length)?)),
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
+        RecordKind::Route => no_route(&read_record(bytes).ok_or(length)?),
         RecordKind::Aggregate => Ok(aggregate(&read_record(bytes).ok_or(length)?, names)),
         RecordKind::ReceiveHole => {
             let r: ReceiveHoleRecord = read_record(bytes).ok_or(length)?;
@@ -271,6 +273,17 @@ fn progress(data: &[u8]) -> Option<SocketProgress> {
 
 fn millis(value: u32) -> Duration {
     Duration::from_millis(u64::from(value))
+}
+
+fn no_route(r: &RouteRecord) -> Result<Observation, DecodeError> {
+    let error = i32::try_from(r.error).map_err(|_| DecodeError::Field("error"))?;
+    let seen = NoRouteSeen {
+        destination: SocketAddress { ip: address(r.destination), port: r.destination_port },
+        protocol: r.protocol,
+        refusal: Refusal::from_errno(error).ok_or(DecodeError::Field("error"))?,
+        table: r.table,
+    };
+    Ok(observation(&r.header, Seen::NoRoute(seen)))
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

@@ -7,6 +7,7 @@ use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
 use super::dns::DnsFailure;
 use super::size::TooBig;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -65,6 +66,11 @@ pub enum Outcome {
     TooBig(Box<TooBig>),
     /// What was too big has arrived after all.
     Fits,
+    /// The pod's own routing refused the destination: no packet was ever sent.
+    Unroutable {
+        /// How, as far as one table tells.
+        refusal: Refusal,
+    },
     /// Name resolution failed.
     Dns(DnsFailure),
     /// A listener on the pod's own loopback took its place and ended it.

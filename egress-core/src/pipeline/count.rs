@@ -77,7 +77,7 @@ impl Pipeline {
         let outcome = match &event.outcome {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
-            Outcome::Unreachable { .. } => "unreachable",
+            Outcome::Unreachable { .. } | Outcome::Unroutable { .. } => "unreachable",
             Outcome::Diverted(failure) if failure.end == DivertedEnd::Refused => "refused",
             Outcome::Diverted(_) | Outcome::Reset(_) => "reset",
             Outcome::Dns(_)

@@ -65,6 +65,10 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, text);
         }
         Outcome::Diverted(failure) => say(case.event.at, stage, diverted(case, failure)),
+        Outcome::Unroutable { .. } => {
+            let text = "the pod's own routing refused the destination: connect() failed at once".to_owned();
+            say(case.event.last, stage, text);
+        }
         Outcome::Dns(failure) => {
             let text =
                 format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));

@@ -97,7 +97,7 @@ const ORDER: &[Judge] = &[
 /// Decides. `None` for what is no failure.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Option<Judgement> {
-    if !is_harm(case) {
+    if !is_harm(case) || causes::route_drop::is_routed(case) {
         return None;
     }
     if matches!(case.event.outcome, crate::flow::Outcome::Diverted(_)) {

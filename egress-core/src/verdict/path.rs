@@ -28,6 +28,11 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     let journey = &case.event.journey;
+    // Nothing was seen to be dropped, but the node is where it ended, on its way out or back.
+    if judgement.stage == Stage::Node && matches!(judgement.cause, Cause::RouteDrop | Cause::LocalResource) {
+        path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+        return path;
+    }
     if let Some(left) = journey.request(Tap::UplinkOut) {
         let translated = left.tuple.source.ip != case.event.client.source.ip
             || left.tuple.destination != case.event.client.destination;

@@ -63,6 +63,8 @@ pub enum Manner {
     Reset,
     /// Begins to connect and gives up at once.
     Abandon,
+    /// Connects, sends nothing and closes.
+    Open,
 }
 
 /// Runs it and prints the result.
@@ -164,7 +166,7 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
             talk(&mut stream, args.bytes, args.piece)?;
             linger_zero(&stream)
         }
-        Manner::Abandon | Manner::Close => Ok(()),
+        Manner::Abandon | Manner::Close | Manner::Open => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! UDP servers and clients.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +18,9 @@ pub struct ServeArgs {
     /// Do not answer.
     #[arg(long)]
     pub silent: bool,
+    /// Do not even read, with the smallest receive buffer there is.
+    #[arg(long)]
+    pub deaf: bool,
 }
 
 /// Sends datagrams.
@@ -45,6 +49,15 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         .iter()
         .map(|address| UdpSocket::bind(address).with_context(|| format!("binding {address}")))
         .collect::<Result<_>>()?;
+    if args.deaf {
+        for socket in &sockets {
+            shrink_buffer(socket)?;
+        }
+        super::announce_ready()?;
+        loop {
+            std::thread::park();
+        }
+    }
     super::announce_ready()?;
     let silent = args.silent;
     std::thread::scope(|scope| {
@@ -61,6 +74,23 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The smallest receive buffer: a few packets.
+fn shrink_buffer(socket: &UdpSocket) -> Result<()> {
+    let bytes: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
+    // SAFETY: the option's value is a live integer of the size given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const bytes).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("setting the buffer") }
 }
 
 /// Sends and prints the result.

@@ -1,10 +1,10 @@
 //! Records as the kernel would write them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use egress_common::{
     DropRecord, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordHeader, RecordKind,
-    RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
+    RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
 };
 use etherparse::PacketBuilder;
 
@@ -132,6 +132,35 @@ pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
         ct_original: [0; 40],
         ct_reply: [0; 40],
         data,
+    };
+    record_bytes(&record).to_vec()
+}
+
+/// The node dropped a packet for this reason, in this function (numbers as the world names them).
+pub(super) fn dropped_by(millis: u64, packet: &[u8], reason: u32, location: u64) -> Vec<u8> {
+    let bytes = dropped(millis, packet);
+    let mut record: DropRecord = egress_common::read_record(&bytes).unwrap();
+    record.reason = reason;
+    record.location = location;
+    record_bytes(&record).to_vec()
+}
+
+/// A table of a pod's namespace has no route.
+pub(super) fn no_route(millis: u64, netns: u32, to: IpAddr, port: u16) -> Vec<u8> {
+    let destination = match to {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    let mut header = header(RecordKind::Route, millis, 0);
+    header.netns = netns;
+    let record = RouteRecord {
+        header,
+        destination,
+        error: 11,
+        table: 254,
+        destination_port: port,
+        protocol: 6,
+        pad: [0; 5],
     };
     record_bytes(&record).to_vec()
 }
