@@ -1,6 +1,7 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
 mod dns;
+mod resolver;
 mod tcp;
 mod wire;
 
