@@ -59,7 +59,7 @@ pub enum Outcome {
         router: IpAddr,
     },
     /// Name resolution failed.
-    Dns(DnsFailure),
+    Dns(Box<DnsFailure>),
     /// Established; then a TLS alert ended the handshake.
     Tls(TlsFailure),
     /// Established, then reset.

@@ -81,7 +81,7 @@ impl Dns {
                 lookup.recovering = Some(now);
             }
         }
-        Some(event(lookup, now, client, journey, Outcome::Dns(failure), failed))
+        Some(event(lookup, now, client, journey, Outcome::Dns(Box::new(failure)), failed))
     }
 
     /// A failure that was told and is answered after all is cleared. False when nothing is left to wait for.
@@ -104,9 +104,9 @@ impl Dns {
             failure.facts.slow = Some(lookup.last.since(told.since));
             let first = lookup.questions.iter().find(|q| q.client == client);
             let journey = first.map(Question::journey).unwrap_or_default();
-            out.push(event(lookup, now, client, journey, Outcome::Dns(failure), 0));
+            out.push(event(lookup, now, client, journey, Outcome::Dns(Box::new(failure)), 0));
         }
-        let cleared = Outcome::Dns(DnsFailure::resolved(&lookup.base));
+        let cleared = Outcome::Dns(Box::new(DnsFailure::resolved(&lookup.base)));
         out.push(event(lookup, now, client, Journey::default(), cleared, 0));
         false
     }
