@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use egress_core::capture::Capture;
+use egress_core::history::in_order_of_repair;
 use egress_core::identity::ClusterIndex;
 use egress_core::time::Mono;
 use egress_core::verdict::Verdict;
@@ -37,7 +38,7 @@ pub fn record(args: &RecordArgs) -> Result<()> {
     serve::record(args)
 }
 
-/// `replay`: the verdicts of a capture as they stand at its end, most recently seen first.
+/// `replay`: the verdicts of a capture as they stand at its end, in the order in which one would fix them.
 ///
 /// # Errors
 ///
@@ -48,6 +49,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Vec<Verdict>> {
     let capture = Capture::parse(&text).with_context(|| format!("capture {path}"))?;
     let mut verdicts: Vec<Verdict> = capture.replay().iter().map(|verdict| Verdict::clone(verdict)).collect();
     verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.last_seen));
+    in_order_of_repair(&mut verdicts, None);
     Ok(verdicts)
 }
 

@@ -1,6 +1,7 @@
 //! The engine: one thread in the node's namespace that owns the kernel probe and the pipeline. Everything else
 //! reaches it through a channel; nothing it does waits for a client, the network or a disk.
 
+mod filtering;
 mod inbox;
 mod pods;
 mod recorder;
@@ -21,6 +22,7 @@ use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
+use crate::netlink::reading::Reader;
 use crate::probe::ProbeError;
 use crate::status::AgentStatus;
 
@@ -49,6 +51,8 @@ pub enum Message {
     Source(SourceEvent),
     /// Whoever answers conntrack questions.
     Conntrack(Conntrack),
+    /// Whoever reads states of the kernel.
+    Reader(Reader),
     /// What is going on?
     Status(oneshot::Sender<AgentStatus>),
     /// Is there such a pod?
@@ -98,8 +102,9 @@ impl Engine {
     pub fn start(options: Options, shared: Shared) -> Result<Self, EngineError> {
         let (outbox, inbox) = inbox::channel()?;
         let (started, result) = std::sync::mpsc::sync_channel(1);
+        let to_self = outbox.clone();
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            match run::Run::start(options, shared, inbox) {
+            match run::Run::start(options, shared, inbox, to_self) {
                 Ok(mut run) => {
                     // The starter waits for this; if it is gone there is nobody to run for.
                     if started.send(Ok(())).is_ok() {

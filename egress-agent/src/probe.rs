@@ -13,6 +13,7 @@ mod load;
 mod object;
 mod offsets;
 mod pod_ips;
+pub mod programs;
 mod reasons;
 mod ring;
 mod rings;
@@ -261,6 +262,13 @@ impl Probe {
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         !self.has_conntrack && load::has_conntrack_btf(&self.options.btf_path)
+    }
+
+    /// Ids of our programs.
+    #[must_use]
+    pub fn program_ids(&self) -> Vec<u32> {
+        let id = |program: &Program| Some(sys::program_info(program.fd().ok()?.as_fd()).ok()?.id);
+        self.ebpf.programs().filter_map(|(_, program)| id(program)).collect()
     }
 
     /// Instructions that the verifier went through, by program.

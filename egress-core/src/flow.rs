@@ -5,6 +5,7 @@ mod attempt;
 mod attempts;
 mod connection;
 mod datagram;
+mod diverted;
 mod dns;
 mod event;
 mod lookup;
@@ -20,7 +21,7 @@ pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailu
 pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };
-pub use event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use event::{DivertedEnd, DivertedFailure, DropRole, FlowEvent, Journey, Outcome, Sighting};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ pub struct Tracker {
     connections: connection::Connections,
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
+    diverted: diverted::Diverted,
     dns: dns::Dns,
     /// ICMP errors made on this node, until the drops that they are about are seen.
     told: Vec<tcp::Told>,
@@ -49,8 +51,15 @@ impl Tracker {
                 }
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
-            Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(reset) => self.socket_reset(seen, reset),
+            Seen::SockState(state) => {
+                let known = self.attempts.by_client(&state.tuple).is_some();
+                self.diverted.sock_state(seen, state, known, out);
+                self.sock_state(seen, state, out);
+            }
+            Seen::Reset(reset) => {
+                self.diverted.reset(seen, reset);
+                self.socket_reset(seen, reset);
+            }
             Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
@@ -88,6 +97,7 @@ impl Tracker {
         }
         self.dns.tick(now, out);
         self.connections.tick(now, out);
+        self.diverted.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -103,6 +113,7 @@ impl Tracker {
         self.attempts.forgotten()
             + self.connections.forgotten()
             + self.datagrams.forgotten()
+            + self.diverted.forgotten()
             + self.dns.forgotten()
     }
 
@@ -119,10 +130,11 @@ impl Tracker {
         match &packet.packet.transport {
             Transport::Tcp { .. } => self.tcp_packet(seen, packet, out),
             Transport::Icmp(error) => self.icmp_error(seen, packet, error, out),
-            Transport::Udp | Transport::EchoRequest { .. } | Transport::EchoReply { .. } => {
-                self.datagrams.packet(seen, packet, out);
-            }
-            Transport::Sctp { .. } | Transport::Other => {}
+            Transport::Udp
+            | Transport::Sctp { .. }
+            | Transport::EchoRequest { .. }
+            | Transport::EchoReply { .. } => self.datagrams.packet(seen, packet, out),
+            Transport::Other => {}
         }
     }
 }

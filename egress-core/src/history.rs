@@ -4,8 +4,10 @@
 //! pushes what it reads.
 
 mod filter;
+mod order;
 
 pub use filter::{Filter, PodFilter, ToFilter, ToFilterError};
+pub use order::in_order_of_repair;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! What the agent knows of its node: devices, routes, and who else filters packets there.
 
+mod attribution;
 mod reading;
 mod routing;
 mod state;
@@ -12,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::Protocol;
 use crate::verdict::SocketAddress;
 
+pub use attribution::Attribution;
 pub use reading::{Answer, Question, Queue, Reading, Readings, Refusal, RouteAnswer};
 pub use routing::{Decision as RoutingDecision, Routed, Rule, RuleAction};
-pub use state::{Attribution, NodeState};
+pub use state::NodeState;
 
 /// A change of the node, from netlink. Each replaces what was known of its subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub enum NodeChange {
     Conntrack(ConntrackAnswer),
     /// A state of the kernel that was asked for.
     Reading(Reading),
+    /// Who filters at a place that was asked for.
+    Filtering(FilterAnswer),
 }
 
 /// Devices, addresses and routes of the node's namespace.
@@ -154,6 +158,38 @@ pub struct FilterChain {
     pub drops_by_default: bool,
     /// Rules reachable from it that drop or reject, as text where known.
     pub dropping_rules: Vec<String>,
+    /// Devices it is bound to, by name; empty: every device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+}
+
+/// Asks who filters where a packet was dropped: the programs at a device, and inside a pod its packet filters too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FilterQuery {
+    /// Network namespace; 0 where the drop did not say.
+    pub netns: u32,
+    /// Device in it, 0 if none.
+    pub device: u32,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilterAnswer {
+    /// What was asked.
+    pub query: FilterQuery,
+    /// Packet filters of the namespace; `None` for the node's, which are followed.
+    pub filters: Option<Filters>,
+    /// Programs at the device, the agent's own left out.
+    pub programs: Vec<DeviceProgram>,
+}
+
+/// A program, or another classifier, that can drop packets of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceProgram {
+    /// `ingress`, `egress` or `xdp`.
+    pub hook: String,
+    /// Name of the BPF program; of other classifiers what they are (`flower filter, pref 10`).
+    pub name: String,
 }
 
 /// Asks for a conntrack entry by its original tuple.

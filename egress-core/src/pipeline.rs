@@ -4,6 +4,7 @@
 mod ask;
 mod askers;
 mod count;
+mod filters;
 mod frame;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,15 @@ use std::time::Duration;
 use askers::AskersChange;
 
 use crate::cluster::ClusterChange;
-use crate::decode::{Aggregated, Application, KernelNames, Observation, PacketSeen, Seen, Tap, decode};
+use crate::decode::{
+    Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
+};
 use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
-use crate::node::{ConntrackAnswer, ConntrackQuery, NodeChange, NodeState, Question, Readings};
+use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState, Question, Readings};
+use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -30,10 +34,6 @@ use crate::verdict::{Book, SocketAddress, Subject, Verdict};
 const QUESTIONS: usize = 1024;
 /// Dropped tuples whose verdict is remembered, for drops that are only counted.
 const DROPPED: usize = 16_384;
-/// Filters that are read so soon after a drop were there when it happened.
-const JUST_NOW: Duration = Duration::from_secs(2);
-/// Drops kept to be judged again.
-const UNATTRIBUTED: usize = 64;
 /// How often pods that are long gone are forgotten.
 const EXPIRE: Duration = Duration::from_secs(10);
 /// Losses are remembered this long.
@@ -47,6 +47,7 @@ pub struct Pipeline {
     node: NodeState,
     tracker: Tracker,
     dns_names: DnsNames,
+    reach: Reach,
     book: Book,
     clock: ClockOffset,
     events: Vec<FlowEvent>,
@@ -56,8 +57,8 @@ pub struct Pipeline {
     asked: HashMap<ConntrackQuery, Subject>,
     dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
     losses: VecDeque<(Mono, u64)>,
-    /// Drops of filters that nobody could be named for.
-    unattributed: VecDeque<FlowEvent>,
+    /// Drops of filters whose names are still to come.
+    filters: filters::Unattributed,
     /// Answers of the kernel to what failures needed to know.
     readings: Readings,
     readings_wanted: Vec<Question>,
@@ -77,6 +78,7 @@ impl Pipeline {
             node: NodeState::default(),
             tracker: Tracker::default(),
             dns_names: DnsNames::default(),
+            reach: Reach::default(),
             book: Book::default(),
             clock: ClockOffset::default(),
             events: Vec::new(),
@@ -86,7 +88,7 @@ impl Pipeline {
             asked: HashMap::new(),
             dropped: HashMap::new(),
             losses: VecDeque::new(),
-            unattributed: VecDeque::new(),
+            filters: filters::Unattributed::default(),
             readings: Readings::default(),
             readings_wanted: Vec::new(),
             waiting: Vec::new(),
@@ -102,6 +104,10 @@ impl Pipeline {
             Input::Cluster { at, change } => self.cluster(change, at),
             Input::Node { at, change } => self.node_changed(change, at),
             Input::Names { reasons, functions } => {
+                // Kernels that have this reason (6.12) have nftables free what its rules drop (6.7).
+                if reasons.iter().any(|(_, name)| name == "LOCAL_MAC") {
+                    self.node.note_rules_free_packets();
+                }
                 for (number, name) in reasons {
                     self.names.insert_reason(number, &name);
                 }
@@ -139,6 +145,11 @@ impl Pipeline {
         std::mem::take(&mut self.readings_wanted)
     }
 
+    /// Places whose filters verdicts would like to know; answers come back as [`NodeChange::Filtering`].
+    pub fn take_filter_questions(&mut self) -> Vec<FilterQuery> {
+        self.filters.take_questions()
+    }
+
     /// The cluster as it is known.
     #[must_use]
     pub const fn cluster_index(&self) -> &ClusterIndex {
@@ -172,6 +183,12 @@ impl Pipeline {
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
+            Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
+                self.node.note_rules_free_packets();
+            }
+            Seen::SockState(state) if seen.netns == self.node.netns() => {
+                self.reach.note_node_socket(state, seen.at);
+            }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
                 while self.losses.front().is_some_and(|(at, _)| seen.at.since(*at) > LOSS_MEMORY) {
@@ -199,6 +216,10 @@ impl Pipeline {
             }
             NodeChange::Filters(filters) => {
                 self.node.set_filters(filters);
+                self.judge_again(at);
+            }
+            NodeChange::Filtering(answer) => {
+                self.node.set_filtering(answer);
                 self.judge_again(at);
             }
             NodeChange::PodNetns { namespace, name, netns, device } => {
@@ -252,6 +273,7 @@ impl Pipeline {
     fn judge_events(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.count_failure(&event);
+            self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
                 Outcome::Served if self.book.is_empty() => {}
@@ -262,6 +284,16 @@ impl Pipeline {
                 }
                 _ => self.judge_informed(event),
             }
+        }
+    }
+
+    /// For comparison: who of this node reached what.
+    fn note_reach(&mut self, event: &FlowEvent) {
+        let ip = event.client.source.ip;
+        if self.index.pod_by_ip(ip, event.at).is_some_and(|pod| self.index.is_local(&pod)) {
+            self.reach.note_event(event);
+        } else if self.node.is_own(ip) {
+            self.reach.note_node_event(event);
         }
     }
 
@@ -307,16 +339,6 @@ impl Pipeline {
     /// Events lost since the flow began.
     fn lost_since(&self, first: Mono) -> u64 {
         self.losses.iter().rev().take_while(|(at, _)| *at >= first).map(|(_, count)| count).sum()
-    }
-
-    /// Drops that were judged before it was known who filters: the rules may have been made just then.
-    fn judge_again(&mut self, now: Mono) {
-        for mut event in std::mem::take(&mut self.unattributed) {
-            if now.since(event.at) < JUST_NOW {
-                event.failed = 0;
-                self.judge(&event);
-            }
-        }
     }
 
     fn ask(&mut self, query: ConntrackQuery, subject: Subject) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, udp};
+use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, sidecar, udp};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Sweep,
     /// Accept TCP connections.
     ServeTcp(serve::Args),
+    /// Take the connections that a pod diverts to its loopback, as a mesh does.
+    ServeSidecar(sidecar::Args),
     /// Receive UDP datagrams.
     ServeUdp(udp::ServeArgs),
     /// Answer DNS questions.
@@ -66,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::ServeTcp(args) => serve::run(&args)?,
+        Command::ServeSidecar(args) => sidecar::run(&args)?,
         Command::ServeUdp(args) => udp::serve(&args)?,
         Command::ServeDns(args) => dns::run(&args)?,
         Command::DelayLine(args) => delay::run(&args)?,

@@ -1,6 +1,6 @@
 //! `query`: the verdicts of one agent.
 
-use egress_core::history::PodFilter;
+use egress_core::history::{PodFilter, in_order_of_repair};
 use egress_core::verdict::{State, Verdict};
 use serde::Serialize;
 
@@ -41,6 +41,8 @@ pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failu
             QueryMessage::EndOfHistory | QueryMessage::Lagged(_) => {}
         }
     }
+    let asked = if let PodFilter::Pod(pod) = &pods { Some(pod) } else { None };
+    in_order_of_repair(&mut verdicts, asked);
     if args.fix {
         return print_fixes(&verdicts, ui);
     }
@@ -51,7 +53,7 @@ pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failu
     Ok(())
 }
 
-/// Prints verdicts, most recent first as they come.
+/// Prints verdicts as they come.
 pub(super) fn print(
     verdicts: &[Verdict],
     output: Output,

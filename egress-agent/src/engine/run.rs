@@ -7,18 +7,21 @@ use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
 use egress_core::explain::explain;
 use egress_core::input::Input;
-use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork};
+use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, Question, Reading};
 use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
 
-use super::inbox::Inbox;
+use super::filtering::{self, Filtering};
+use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
 use super::{EngineError, Message, Options, Shared, report};
 use crate::host;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
+use crate::netlink::netns::Netns;
+use crate::netlink::reading::Reader;
 use crate::probe::{Probe, ProbeOptions};
 use crate::status::EventCount;
 
@@ -48,6 +51,9 @@ pub(super) struct Run {
     probe_options: ProbeOptions,
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
+    filtering: Filtering,
+    reader: Option<Reader>,
+    netns: Netns,
     records: Vec<Vec<u8>>,
     second: Mono,
     ready: bool,
@@ -56,7 +62,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Enters the node's namespace, loads and attaches.
-    pub(super) fn start(options: Options, shared: Shared, inbox: Inbox) -> Result<Self, EngineError> {
+    pub(super) fn start(
+        options: Options,
+        shared: Shared,
+        inbox: Inbox,
+        outbox: Outbox,
+    ) -> Result<Self, EngineError> {
         options.netns.enter()?;
         let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
         let mut probe = Probe::load(&probe_options)?;
@@ -81,6 +92,9 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
+            filtering: Filtering::start(options.netns.duplicate()?, outbox)?,
+            reader: None,
+            netns: options.netns,
             records: Vec::new(),
             second: Mono(0),
             ready: false,
@@ -156,6 +170,7 @@ impl Run {
                     }
                 }
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
+                Message::Reader(reader) => self.reader = Some(reader),
                 // Whoever asked may have gone meanwhile.
                 Message::Status(reply) => {
                     // What the status counts as aggregated, the verdicts count too.
@@ -263,7 +278,42 @@ impl Run {
                 worker.ask(question);
             }
         }
+        self.ask_filters();
+        for question in self.pipeline.take_readings() {
+            self.read(question);
+        }
         self.shared.metrics.tally(&self.pipeline.take_tallies());
+    }
+
+    /// Passes on the questions who filters at a place.
+    fn ask_filters(&mut self) {
+        for query in self.pipeline.take_filter_questions() {
+            let pod = if query.netns == 0 || query.netns == self.network.netns {
+                None
+            } else if let Some(path) = self.pods.netns_path(query.netns) {
+                Some(path.to_owned())
+            } else {
+                continue;
+            };
+            self.filtering.ask(filtering::Question { query, pod, ours: self.probe.program_ids() });
+        }
+    }
+
+    /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.
+    fn read(&mut self, question: Question) {
+        let netns = if question.netns() == self.netns.inode() {
+            self.netns.duplicate().ok()
+        } else {
+            self.pods.netns(question.netns())
+        };
+        let asked = match (&self.reader, netns) {
+            (Some(reader), Some(netns)) => reader.ask(question.clone(), netns),
+            _ => false,
+        };
+        if !asked {
+            let change = NodeChange::Reading(Reading { question, answer: None });
+            self.feed(Input::Node { at: host::monotonic(), change });
+        }
     }
 
     /// Loads the programs anew, because a kernel module has come that describes more fields. The fresh ones say

@@ -102,6 +102,7 @@ const TABLE: &[Entry] = &[
     ),
     entry!(sk_dport, [("sock", "__sk_common.skc_dport")], [2], SOCKETS, ""),
     entry!(sk_num, [("sock", "__sk_common.skc_num")], [2], SOCKETS, ""),
+    entry!(inet_sport, [("inet_sock", "inet_sport")], [2], NONE, PORT),
     entry!(sk_err, [("sock", "sk_err")], [4], &[Hook::SockState], ""),
     entry!(sk_protocol, [("sock", "sk_protocol")], [2], &[Hook::SockState], ""),
     // Before 5.15 pointer and classid shared a word.
@@ -130,14 +131,19 @@ const TABLE: &[Entry] = &[
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
     entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "how long a connection has been silent"),
+    entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
+    entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
 ];
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
+const PORT: &str = "the ports of connections that failed to open";
+const BYTES: &str = "how much a socket sent and received";
 const PROGRESS: &str = "what a connection had sent and received when it was reset";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
@@ -188,10 +194,15 @@ impl Resolved {
             }
             Hook::Retransmit if entry.loss == PROGRESS => false,
             Hook::Retransmit => {
-                ["sk_", "tcp_", "icsk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix))
-                    || entry.name == "skb_cb"
+                entry.name == "skb_cb"
+                    || (["sk_", "tcp_", "icsk_", "cgroup_", "kn_"]
+                        .iter()
+                        .any(|prefix| entry.name.starts_with(prefix))
+                        && !entry.name.starts_with("tcp_bytes_"))
             }
-            Hook::SockState => ["sk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix)),
+            Hook::SockState => ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
+                .iter()
+                .any(|prefix| entry.name.starts_with(prefix)),
             Hook::SendReset => entry.name.starts_with("sk_v6"),
             Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
 
@@ -54,6 +54,31 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info>
     attr.info.info = std::ptr::from_mut(&mut info) as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(info)
+}
+
+/// Opens a program by its id. Needs `CAP_SYS_ADMIN`.
+pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
+    let fd = bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)?;
+    let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the command returned a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ids of the programs at a device of this thread's namespace, in their order.
+pub(super) fn programs_at(device: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; 64];
+    let mut attr = attributes();
+    attr.query.__bindgen_anon_1.target_ifindex = device;
+    attr.query.attach_type = attach_type;
+    attr.query.prog_ids = ids.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.prog_cnt = u32::try_from(ids.len()).unwrap_or(0);
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: the arm of the union that this command writes.
+    let count = unsafe { attr.query.__bindgen_anon_2.prog_cnt };
+    let count = usize::try_from(count).unwrap_or(0).min(ids.len());
+    Ok(ids[..count].to_vec())
 }
 
 /// Whether the kernel has TCX: whether it can list the programs of the loopback device.

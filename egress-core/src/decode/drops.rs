@@ -70,6 +70,10 @@ pub enum Hook {
     Output,
     /// After the routing decision, about to leave.
     Postrouting,
+    /// As it comes in by a device, before everything else.
+    Ingress,
+    /// As it leaves by a device, after everything else.
+    Egress,
     /// Not known.
     Unknown,
 }
@@ -84,8 +88,25 @@ impl Hook {
             Self::Forward => "FORWARD",
             Self::Output => "OUTPUT",
             Self::Postrouting => "POSTROUTING",
+            Self::Ingress => "INGRESS",
+            Self::Egress => "EGRESS",
             Self::Unknown => "",
         }
+    }
+
+    /// The hook of a chain, as nftables writes it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "prerouting" => Self::Prerouting,
+            "input" => Self::Input,
+            "forward" => Self::Forward,
+            "output" => Self::Output,
+            "postrouting" => Self::Postrouting,
+            "ingress" => Self::Ingress,
+            "egress" => Self::Egress,
+            _ => return None,
+        })
     }
 }
 
@@ -256,7 +277,10 @@ pub(super) fn hook(input: Option<&str>, has_route: bool, device: u32, iif: u32, 
         }
         Some("ip_forward" | "ip6_forward") => Hook::Forward,
         Some("ip_local_deliver" | "ip6_input") if iif != 0 => Hook::Input,
-        _ if device == 0 || iif == 0 => Hook::Output,
+        _ if device == 0 => Hook::Output,
+        // On its way out it has the device of its route, which it has not got in the hook for local output.
+        _ if iif == 0 && device == route_device => Hook::Postrouting,
+        _ if iif == 0 => Hook::Output,
         _ => Hook::Unknown,
     }
 }

@@ -1,12 +1,12 @@
-//! UDP, echo and the rest: silence is a failed question only where an answer is due.
+//! UDP, echo, SCTP associations and the rest: silence is a failed question only where an answer is due.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Tracker;
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
-use super::tcp::{client_of, sighting};
+use super::tcp::{LEAST_TTL, client_of, is_probe, sighting};
 use crate::decode::{
     Application, DropSeen, DropSite, IcmpError, Observation, PacketSeen, Tap, Transport, Tuple,
 };
@@ -25,13 +25,21 @@ const SILENCE: Duration = Duration::from_secs(60);
 const CAPACITY: usize = 8192;
 /// Ids of these flows lie above those of attempts.
 const FIRST_ID: u64 = 1 << 61;
-/// Ports of protocols that answer: DNS, Kerberos, NTP, SNMP, QUIC, RADIUS, STUN.
-const ANSWERING: [u16; 9] = [53, 88, 123, 161, 443, 1812, 1813, 3478, 5349];
+/// Ports of protocols that answer: DNS, Kerberos (and its passwords), NTP, SNMP, QUIC, IKE, DNS over QUIC, RADIUS, STUN.
+const ANSWERING: [u16; 12] = [53, 88, 123, 161, 443, 464, 500, 853, 1812, 1813, 3478, 5349];
+/// SCTP chunks: opens an association, accepts it, refuses it.
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const ABORT: u8 = 6;
 
 /// Flows of protocols without connections.
 #[derive(Debug, Default)]
 pub(super) struct Datagrams {
     flows: HashMap<Tuple, Flow>,
+    /// Answers to translated questions, before they are translated back → the question as the client asked it.
+    translated: HashMap<Tuple, Tuple>,
+    /// What translation leaves of a question (its destination and source port; its source) → the last such one.
+    halves: HashMap<Tuple, Tuple>,
     /// Destinations that answered once: from them an answer is due.
     answered: HashSet<(u8, SocketAddress)>,
     next: u64,
@@ -61,18 +69,31 @@ impl Datagrams {
     pub(super) fn packet(&mut self, seen: &Observation, at: &PacketSeen, out: &mut Vec<FlowEvent>) {
         let tuple = at.packet.tuple;
         let sighting = sighting(seen, &at.packet);
-        let reply = tuple.reversed();
-        let is_reply = matches!(at.packet.transport, Transport::EchoReply { .. })
-            || (at.packet.transport == Transport::Udp && self.flows.contains_key(&reply));
+        let mut client = tuple.reversed();
+        if matches!(at.tap, Tap::UplinkIn | Tap::PodOut)
+            && let Some(asked) = self.translated.get(&tuple)
+        {
+            client = *asked;
+        }
+        let is_reply = match at.packet.transport {
+            Transport::EchoReply { .. } | Transport::Sctp { chunk: INIT_ACK } => true,
+            Transport::Udp | Transport::Sctp { chunk: ABORT } => self.flows.contains_key(&client),
+            _ => false,
+        };
         if is_reply {
-            if at.tap == Tap::PodIn {
-                self.answer(reply, seen.at, out);
-            } else if let Some(flow) = self.flows.get_mut(&reply) {
+            if let Some(flow) = self.flows.get_mut(&client) {
                 flow.journey.note_answer(at.tap, sighting);
+            }
+            match at.packet.transport {
+                _ if at.tap != Tap::PodIn => {}
+                Transport::Sctp { chunk: ABORT } => self.refused(client, seen.at, sighting.ttl, out),
+                _ => self.answer(client, seen.at, out),
             }
             return;
         }
         match at.tap {
+            // A life that short is traceroute's: it waits for routers, not for an answer.
+            Tap::PodOut if at.packet.ttl < LEAST_TTL => {}
             Tap::PodOut if self.is_due(&at.packet.transport, &tuple) => {
                 let flow = self.ask(tuple, seen.at);
                 flow.journey.note_request(Tap::PodOut, sighting);
@@ -80,29 +101,41 @@ impl Datagrams {
             tap => {
                 if let Some(flow) = self.flows.get_mut(&tuple) {
                     flow.journey.note_request(tap, sighting);
-                } else if tap == Tap::UplinkOut {
-                    self.translated(seen, &tuple, sighting);
+                } else if matches!(tap, Tap::UplinkOut | Tap::PodIn) {
+                    self.translated(seen, at, sighting);
                 }
             }
         }
     }
 
-    /// The same question with another source: translated on its way, if one was asked just now.
-    fn translated(&mut self, seen: &Observation, tuple: &Tuple, sighting: super::Sighting) {
-        let asked = self.flows.iter_mut().find(|(client, flow)| {
-            client.protocol == tuple.protocol
-                && client.destination == tuple.destination
-                && client.source.port == tuple.source.port
-                && seen.at.since(flow.last) < BURST
-        });
-        if let Some((_, flow)) = asked {
-            flow.journey.note_request(Tap::UplinkOut, sighting);
+    /// The association was refused: by whom, the sightings of the answer tell.
+    fn refused(&mut self, client: Tuple, at: Mono, ttl: u8, out: &mut Vec<FlowEvent>) {
+        let Some(flow) = self.flows.get_mut(&client) else { return };
+        // Nothing was asked since it was told: the end of an association that was.
+        if flow.open == 0 {
+            return;
+        }
+        let first = flow.journey.answer(Tap::UplinkIn).or_else(|| flow.journey.answer(Tap::PodOut));
+        let ttl = first.map_or(ttl, |answer| answer.ttl);
+        out.push(flow.event(client, at, Outcome::Refused { ttl }));
+    }
+
+    /// The same question with another source (on an uplink) or destination (at another pod): translated on its way,
+    /// if one was asked just now.
+    fn translated(&mut self, seen: &Observation, at: &PacketSeen, sighting: super::Sighting) {
+        let tuple = at.packet.tuple;
+        let half = if at.tap == Tap::UplinkOut { without_source(tuple) } else { without_destination(tuple) };
+        let Some(client) = self.halves.get(&half).copied() else { return };
+        let Some(flow) = self.flows.get_mut(&client) else { return };
+        if seen.at.since(flow.last) < BURST {
+            flow.journey.note_request(at.tap, sighting);
+            self.translated.insert(tuple.reversed(), client);
         }
     }
 
     fn is_due(&self, transport: &Transport, tuple: &Tuple) -> bool {
         match transport {
-            Transport::EchoRequest { .. } => true,
+            Transport::EchoRequest { .. } | Transport::Sctp { chunk: INIT } => true,
             Transport::Udp => {
                 ANSWERING.contains(&tuple.destination.port)
                     || self.answered.contains(&(tuple.protocol, tuple.destination))
@@ -120,8 +153,11 @@ impl Datagrams {
             self.forgotten += u64::try_from(CAPACITY - self.flows.len()).unwrap_or(0);
         }
         let next = &mut self.next;
+        let halves = &mut self.halves;
         let flow = self.flows.entry(client).or_insert_with(|| {
             *next += 1;
+            halves.insert(without_source(client), client);
+            halves.insert(without_destination(client), client);
             Flow {
                 id: FIRST_ID + *next,
                 asked: at,
@@ -165,7 +201,7 @@ impl Datagrams {
         out: &mut Vec<FlowEvent>,
     ) {
         let Some(flow) = self.flows.get_mut(&error.about) else { return };
-        if flow.dropped.is_none() {
+        if flow.dropped.is_none() && !is_probe(error, &flow.journey) {
             let outcome = Outcome::Unreachable { error: error.clone(), router };
             out.push(flow.event(error.about, seen.at, outcome));
         }
@@ -215,6 +251,12 @@ impl Datagrams {
             out.push(event);
         }
         self.flows.retain(|_, flow| now.since(flow.last) < SILENCE);
+        let flows = &self.flows;
+        for (map, most) in [(&mut self.translated, flows.len()), (&mut self.halves, flows.len() * 2)] {
+            if map.len() > most {
+                map.retain(|_, client| flows.contains_key(client));
+            }
+        }
     }
 }
 
@@ -256,7 +298,7 @@ impl Tracker {
         let due = match dropped.packet.transport {
             Transport::Sctp { chunk } => {
                 // INIT opens an association; it is answered or it failed, like a SYN.
-                if chunk == 1 {
+                if chunk == INIT {
                     self.datagrams.dropped(seen, dropped, client, reply);
                 }
                 return;
@@ -277,6 +319,17 @@ impl Tracker {
         self.datagrams.dropped(seen, dropped, client, reply);
         let _ = out;
     }
+}
+
+/// A question by what source translation leaves of it.
+const fn without_source(question: Tuple) -> Tuple {
+    let source = SocketAddress { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: question.source.port };
+    Tuple { source, ..question }
+}
+
+/// A question by what destination translation leaves of it.
+const fn without_destination(question: Tuple) -> Tuple {
+    Tuple { destination: SocketAddress { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 }, ..question }
 }
 
 /// Multicast, broadcast and link-local chatter is no pod's question.

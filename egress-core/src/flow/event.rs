@@ -1,11 +1,13 @@
 //! What correlation finds.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
 use super::dns::DnsFailure;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
 use crate::time::Mono;
+use crate::verdict::SocketAddress;
 
 /// A failure of a flow, or its success.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +62,8 @@ pub enum Outcome {
     },
     /// Name resolution failed.
     Dns(Box<DnsFailure>),
+    /// A listener on the pod's own loopback took its place and ended it.
+    Diverted(DivertedFailure),
     /// Established; then a TLS alert ended the handshake.
     Tls(TlsFailure),
     /// Established, then reset.
@@ -80,6 +84,47 @@ impl Outcome {
             self,
             Self::Tls(_) | Self::Reset(_) | Self::Silence(_) | Self::Dropped { role: DropRole::Data, .. }
         )
+    }
+}
+
+/// A connection that a listener on the pod's own loopback ended: the sidecar of a service mesh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DivertedFailure {
+    /// How.
+    pub end: DivertedEnd,
+    /// The listener, where it was seen to take or refuse it.
+    pub listener: Option<SocketAddress>,
+    /// Command name of the process that dialled, empty if not known.
+    pub command: String,
+    /// Bytes that the process had sent, where the kernel tells.
+    pub sent: Option<u32>,
+    /// From the acceptance (for a refusal: the attempt) to the end.
+    pub after: Duration,
+}
+
+/// How a diverted connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DivertedEnd {
+    /// Nothing listened.
+    Refused,
+    /// Reset by the listener.
+    Reset,
+    /// Closed by the listener.
+    Closed,
+    /// In any other way: it served.
+    Served,
+}
+
+impl DivertedEnd {
+    /// The word of `detail.kind`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Served => "served",
+        }
     }
 }
 

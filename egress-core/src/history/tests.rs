@@ -4,7 +4,7 @@ use super::*;
 use crate::verdict::Cause;
 
 /// A verdict of `pod` (`ns/name`) towards 203.0.113.4:443, last seen at second `at`.
-fn verdict(id: &str, pod: &str, at: i64) -> Verdict {
+pub(super) fn verdict(id: &str, pod: &str, at: i64) -> Verdict {
     let (namespace, name) = pod.split_once('/').unwrap();
     serde_json::from_value(json!({
         "schema": "egress.v1", "id": id, "state": "active", "policies_as_of": "2025-11-20T02:00:00.000000Z",

@@ -4,14 +4,23 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::routing::{Decision, Routed};
-use super::{Device, DeviceRole, Filters, LinkState, NodeNetwork, Route};
-use crate::decode::{FilterKind, Hook, Tap};
+use super::{Device, DeviceProgram, DeviceRole, FilterAnswer, Filters, LinkState, NodeNetwork, Route};
+use crate::decode::Tap;
+
+/// Pods and devices whose filters are remembered at most.
+const PLACES: usize = 4096;
 
 /// Devices, filters, and which of them were seen to carry traffic.
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
     network: NodeNetwork,
-    filters: Filters,
+    pub(super) filters: Filters,
+    /// Filters inside pods, by namespace, as far as they were asked for.
+    pub(super) pod_filters: HashMap<u32, Filters>,
+    /// Programs at devices, by namespace and index, as far as they were asked for.
+    programs: HashMap<(u32, u32), Vec<DeviceProgram>>,
+    /// This kernel's nftables frees what a rule drops itself (6.7 and later).
+    pub(super) rules_free_packets: bool,
     /// Name of the device inside a pod, by the pod's namespace.
     pod_devices: HashMap<u32, String>,
     /// Devices and directions that carried traffic since they are watched.
@@ -26,22 +35,6 @@ pub struct NodeState {
 
 /// Routes of devices that went down that are remembered.
 const LOST: usize = 4096;
-
-/// Who may have dropped a packet in a netfilter hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attribution {
-    /// Nothing else filters there: the table, and the chain if it is one.
-    Only {
-        /// `family table`.
-        table: String,
-        /// `family table chain`.
-        chain: Option<String>,
-    },
-    /// Several could have.
-    Several(Vec<String>),
-    /// What filters there is not known.
-    Unknown,
-}
 
 impl NodeState {
     /// Takes in devices, addresses and routes.
@@ -95,6 +88,35 @@ impl NodeState {
     /// Takes in the packet filters.
     pub fn set_filters(&mut self, filters: Filters) {
         self.filters = filters;
+    }
+
+    /// The packet filters.
+    #[must_use]
+    pub const fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
+    /// Takes in who filters at a device, or inside a pod.
+    pub fn set_filtering(&mut self, answer: FilterAnswer) {
+        if self.pod_filters.len() >= PLACES || self.programs.len() >= PLACES {
+            self.pod_filters.clear();
+            self.programs.clear();
+        }
+        if let Some(filters) = answer.filters {
+            self.pod_filters.insert(answer.query.netns, filters);
+        }
+        self.programs.insert((answer.query.netns, answer.query.device), answer.programs);
+    }
+
+    /// The programs at a device; `None` if they were not asked for.
+    #[must_use]
+    pub fn programs_at(&self, netns: u32, device: u32) -> Option<&[DeviceProgram]> {
+        self.programs.get(&(netns, device)).map(Vec::as_slice)
+    }
+
+    /// Rules of nftables free what they drop themselves on this kernel: one was seen to, or the kernel is new enough.
+    pub const fn note_rules_free_packets(&mut self) {
+        self.rules_free_packets = true;
     }
 
     /// Takes in the name of a pod's device.
@@ -179,45 +201,5 @@ impl NodeState {
             .iter()
             .filter(|route| route.kind == "unicast" && route.destination.contains(&ip))
             .max_by_key(|route| (route.destination.prefix_len(), std::cmp::Reverse(route.priority)))
-    }
-
-    /// Who could have dropped a packet of this family in this hook of the node.
-    #[must_use]
-    pub fn attribute(&self, kind: FilterKind, hook: Hook, v6: bool) -> Attribution {
-        // The function that freed the packet tells the engines apart.
-        let backend = if kind == FilterKind::Nftables { "nftables" } else { "iptables-legacy" };
-        if self.filters.unread.iter().any(|unread| unread.starts_with(backend)) {
-            return Attribution::Unknown;
-        }
-        let hook = hook.as_str().to_ascii_lowercase();
-        let fits = |family: &str| match family {
-            "ip" => !v6,
-            "ip6" => v6,
-            "arp" => false,
-            _ => true,
-        };
-        let chains: Vec<_> = self
-            .filters
-            .chains
-            .iter()
-            .filter(|chain| {
-                chain.backend == backend && fits(&chain.family) && (hook.is_empty() || chain.hook == hook)
-            })
-            .filter(|chain| chain.drops_by_default || !chain.dropping_rules.is_empty())
-            .collect();
-        let mut tables: Vec<String> = chains.iter().map(|c| format!("{} {}", c.family, c.table)).collect();
-        tables.sort();
-        tables.dedup();
-        match tables.len() {
-            0 => Attribution::Unknown,
-            1 => {
-                let chain = match chains.as_slice() {
-                    [one] => Some(format!("{} {} {}", one.family, one.table, one.chain)),
-                    _ => None,
-                };
-                Attribution::Only { table: tables.swap_remove(0), chain }
-            }
-            _ => Attribution::Several(tables),
-        }
     }
 }

@@ -12,7 +12,8 @@ use crate::policy::{self, PolicyFlow};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::{
-    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Translation, Verdict,
+    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
+    Verdict,
 };
 
 /// Who the ends of a flow are, from the local pod's side.
@@ -103,28 +104,30 @@ impl Pipeline {
         let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
             pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
         };
+        let behind = self.index.behind(&frame.dialled);
+        let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
             pod: &pod_endpoint,
             peer: frame.peer(),
+            behind: behind.as_ref(),
             policy: &view,
             policies_as_of: self.index.synced_at(),
             fix,
             node: &self.node,
             cluster: &self.index,
             readings: &self.readings,
-            pod_netns: self.index.netns_of(&frame.pod.reference()),
             peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
-            pod_device: self
-                .index
-                .netns_of(&frame.pod.reference())
-                .and_then(|netns| self.node.pod_device(netns)),
+            pod_netns,
+            pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
-        let Some(judgement) = verdict::judge(&case) else { return };
+        let Some(mut judgement) = verdict::judge(&case) else { return };
+        let around = Surroundings { reach: &self.reach, index: &self.index };
+        verdict::hint(&case, &mut judgement, &around);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
         let subject = frame.subject(&event.client, subject_name.clone());
         let mut peer = frame.peer().peer_ref(subject.peer.port, protocol, subject_name.or(known_name));
@@ -170,9 +173,8 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
-        if case.filtered().is_some() && !case.attributed() {
-            self.unattributed.push_back(event.clone());
-            self.unattributed.truncate(super::UNATTRIBUTED);
+        if let Some(filtered) = case.filtered() {
+            self.filters.note(event, filtered, &self.node);
         }
         if let Some(drop) = drop {
             let tuple = drop.packet.tuple;

@@ -1,8 +1,12 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
+mod connection;
 mod dns;
+mod mesh;
 mod resolver;
+mod segments;
 mod tcp;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;
@@ -74,6 +78,7 @@ impl World {
             priority: 0,
             drops_by_default: false,
             dropping_rules: vec!["handle 4 drop".to_owned()],
+            devices: Vec::new(),
         };
         let filters = Filters { chains: vec![chain], unread: Vec::new() };
         self.feed(Input::Node { at: Mono(0), change: NodeChange::Filters(filters) });

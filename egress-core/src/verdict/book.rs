@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cause, Direction, State, Verdict, evidence::KEPT};
+use super::{Cause, Confidence, Direction, State, Verdict, evidence::KEPT};
 use crate::cluster::PodRef;
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -67,7 +67,9 @@ impl Book {
             Vec::new()
         });
         entries.retain(|entry| {
-            entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
+            let recent = fresh.last_seen.since(entry.verdict.last_seen) < EPISODE;
+            // A socket may take longer than that to give up.
+            entry.verdict.state == State::Active && (recent || entry.attempt == attempt)
         });
         let same =
             entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
@@ -181,6 +183,19 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
 /// and never silence over a drop that was seen.
 fn knows_more(fresh: &Verdict, open: &Verdict) -> bool {
     let saw_drop = |verdict: &Verdict| verdict.detail.contains_key("reason");
+    // A filter that was inferred from a refusal gives way to the drop itself.
+    let inferred = |verdict: &Verdict| {
+        matches!(verdict.cause, Cause::PolicyDrop | Cause::FirewallDrop)
+            && !saw_drop(verdict)
+            && verdict.confidence != Confidence::Certain
+    };
+    let explained = |verdict: &Verdict| saw_drop(verdict) && verdict.cause != Cause::Unknown;
+    if inferred(open) && explained(fresh) {
+        return true;
+    }
+    if inferred(fresh) && explained(open) {
+        return false;
+    }
     let key = |verdict: &Verdict| (rank(verdict.cause), verdict.confidence, !saw_drop(verdict));
     key(fresh) <= key(open)
 }

@@ -8,7 +8,7 @@ use super::ruleset::{Base, Chain, Effect, Table};
 use crate::netlink::NetlinkError;
 use crate::netlink::netfilter::{attributes, family, number, request};
 use crate::netlink::socket::NetlinkSocket;
-use crate::netlink::wire::{Attributes, DUMP, Message, REQUEST, Request, be32, be64};
+use crate::netlink::wire::{Attributes, DUMP, Message, Messages, REQUEST, Request, be32, be64, text};
 use expression::{Outcome, Rule, Verdict};
 
 const NFTA_TABLE_NAME: u16 = 1;
@@ -19,6 +19,9 @@ const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
+const NFTA_HOOK_DEV: u16 = 3;
+const NFTA_HOOK_DEVS: u16 = 4;
+const NFTA_DEVICE_NAME: u16 = 1;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
@@ -38,17 +41,27 @@ type TableKey = (u8, String);
 
 /// Reads all tables of the socket's namespace.
 pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Table>, NetlinkError> {
-    let mut tables: BTreeMap<TableKey, BTreeMap<String, Chain>> = BTreeMap::new();
-    for key in dump(socket, "list nftables tables", libc::NFT_MSG_GETTABLE, decode_table)? {
-        tables.insert(key, BTreeMap::new());
-    }
-    for (key, name, chain) in dump(socket, "list nftables chains", libc::NFT_MSG_GETCHAIN, decode_chain)? {
+    let keys = dump(socket, "list nftables tables", libc::NFT_MSG_GETTABLE, decode_table)?;
+    let chains = dump(socket, "list nftables chains", libc::NFT_MSG_GETCHAIN, decode_chain)?;
+    let rules = dump(socket, "list nftables rules", libc::NFT_MSG_GETRULE, decode_rule)?;
+    let maps = read_maps(socket, &rules)?;
+    Ok(join(keys, chains, rules, &maps))
+}
+
+/// Tables with their chains, and these with their rules.
+fn join(
+    keys: Vec<TableKey>,
+    chains: Vec<(TableKey, String, Chain)>,
+    rules: Vec<(TableKey, String, Rule)>,
+    maps: &BTreeMap<(TableKey, String), BTreeSet<Verdict>>,
+) -> Vec<Table> {
+    let mut tables: BTreeMap<TableKey, BTreeMap<String, Chain>> =
+        keys.into_iter().map(|key| (key, BTreeMap::new())).collect();
+    for (key, name, chain) in chains {
         if let Some(chains) = tables.get_mut(&key) {
             chains.insert(name, chain);
         }
     }
-    let rules = dump(socket, "list nftables rules", libc::NFT_MSG_GETRULE, decode_rule)?;
-    let maps = read_maps(socket, &rules)?;
     for (key, chain, rule) in rules {
         let Some(chain) = tables.get_mut(&key).and_then(|chains| chains.get_mut(&chain)) else { continue };
         match &rule.outcome {
@@ -63,12 +76,34 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Table>, NetlinkErro
             }
         }
     }
-    Ok(tables
+    tables
         .into_iter()
         .filter_map(|((family, name), chains)| {
             Some(Table { backend: "nftables", family: family_name(family)?, name, chains })
         })
-        .collect())
+        .collect()
+}
+
+/// The tables of answers to all questions at once.
+pub(super) fn decode(messages: Messages<'_>) -> Vec<Table> {
+    let (mut keys, mut chains, mut rules, mut maps) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+    for message in messages {
+        let (family, found) = (family(&message), attributes(&message));
+        match i32::from(number(&message)) {
+            libc::NFT_MSG_NEWTABLE => keys.extend(decode_table(family, found)),
+            libc::NFT_MSG_NEWCHAIN => chains.extend(decode_chain(family, found)),
+            libc::NFT_MSG_NEWRULE => rules.extend(decode_rule(family, found)),
+            libc::NFT_MSG_NEWSETELEM => {
+                let names = (found.text(NFTA_SET_ELEM_LIST_TABLE), found.text(NFTA_SET_ELEM_LIST_SET));
+                if let (Some(table), Some(set)) = names {
+                    let verdicts: &mut BTreeSet<_> = maps.entry(((family, table), set)).or_default();
+                    verdicts.extend(decode_elements(found).unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+    join(keys, chains, rules, &maps)
 }
 
 fn family_name(family: u8) -> Option<&'static str> {
@@ -126,10 +161,21 @@ fn decode_chain(family: u8, chain: Attributes<'_>) -> Option<(TableKey, String, 
             hook: hook_name(family, be32(hook.get(NFTA_HOOK_HOOKNUM)?)?),
             priority: be32(hook.get(NFTA_HOOK_PRIORITY)?)?.cast_signed(),
             drops_by_default: chain.get(NFTA_CHAIN_POLICY).and_then(be32) == Some(NF_DROP),
+            devices: devices(hook),
         })
     });
     let key = (family, chain.text(NFTA_CHAIN_TABLE)?);
     Some((key, chain.text(NFTA_CHAIN_NAME)?, Chain { base, effects: Vec::new() }))
+}
+
+/// The devices a chain is bound to.
+fn devices(hook: Attributes<'_>) -> Vec<String> {
+    let listed = hook.nested(NFTA_HOOK_DEVS).into_iter().flatten();
+    let listed = listed.filter(|(kind, _)| *kind == NFTA_DEVICE_NAME).map(|(_, name)| text(name));
+    let mut devices: Vec<String> = hook.text(NFTA_HOOK_DEV).into_iter().chain(listed).collect();
+    devices.sort();
+    devices.dedup();
+    devices
 }
 
 /// A rule that can drop or go on in another chain; the others are of no interest.
@@ -155,11 +201,8 @@ fn read_maps(
         let request = ask(libc::NFT_MSG_GETSETELEM, key.0)
             .with(NFTA_SET_ELEM_LIST_TABLE, &zero_ended(&key.1))
             .with(NFTA_SET_ELEM_LIST_SET, &zero_ended(map));
-        let verdicts = socket.dump("list an nftables map", &request, |message| {
-            let elements = attributes(&message).nested(NFTA_SET_ELEM_LIST_ELEMENTS)?;
-            let data = elements.filter_map(|(_, element)| Attributes(element).nested(NFTA_SET_ELEM_DATA));
-            Some(data.filter_map(Verdict::decode).collect::<Vec<_>>())
-        });
+        let elements = |message: Message<'_>| decode_elements(attributes(&message));
+        let verdicts = socket.dump("list an nftables map", &request, elements);
         match verdicts {
             Ok(verdicts) => {
                 maps.insert(name, verdicts.into_iter().flatten().collect());
@@ -170,4 +213,11 @@ fn read_maps(
         }
     }
     Ok(maps)
+}
+
+/// The verdicts of the elements of a map.
+fn decode_elements(map: Attributes<'_>) -> Option<Vec<Verdict>> {
+    let elements = map.nested(NFTA_SET_ELEM_LIST_ELEMENTS)?;
+    let data = elements.filter_map(|(_, element)| Attributes(element).nested(NFTA_SET_ELEM_DATA));
+    Some(data.filter_map(Verdict::decode).collect())
 }

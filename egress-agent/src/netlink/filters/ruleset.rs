@@ -35,6 +35,8 @@ pub(super) struct Base {
     pub(super) hook: String,
     pub(super) priority: i32,
     pub(super) drops_by_default: bool,
+    /// Devices it is bound to; empty: all.
+    pub(super) devices: Vec<String>,
 }
 
 /// What a rule can do that bears on drops.
@@ -63,6 +65,7 @@ impl Table {
                     priority: base.priority,
                     drops_by_default: base.drops_by_default,
                     dropping_rules,
+                    devices: base.devices.clone(),
                 });
             }
         }
@@ -113,6 +116,7 @@ mod tests {
             hook: hook.to_owned(),
             priority: 0,
             drops_by_default,
+            devices: Vec::new(),
         });
         Chain { base, effects: effects.iter().map(effect).collect() }
     }

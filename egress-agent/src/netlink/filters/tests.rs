@@ -10,10 +10,11 @@ use crate::netlink::testing::{await_event, have, netns, run};
 
 /// `backend family table chain hook priority[ drops]: rule; rule`
 fn brief(chain: &FilterChain) -> String {
-    let FilterChain { backend, family, table, chain, hook, priority, drops_by_default, dropping_rules } =
-        chain;
+    let FilterChain { backend, family, table, chain: name, hook, priority, drops_by_default, .. } = chain;
     let drops = if *drops_by_default { " drops" } else { "" };
-    format!("{backend} {family} {table} {chain} {hook} {priority}{drops}: {}", dropping_rules.join("; "))
+    let devices: String = chain.devices.iter().map(|device| format!(" of {device}")).collect();
+    let rules = chain.dropping_rules.join("; ");
+    format!("{backend} {family} {table} {name} {hook} {priority}{devices}{drops}: {rules}")
 }
 
 fn chains(filters: &Filters) -> Vec<String> {
@@ -60,7 +61,7 @@ fn an_nftables_ruleset() {
     let expected = [
         "nftables inet firewall forward forward -5 drops: handle 7 drop (no test net); handle 8 drop by map ports; \
          chain web handle 6 reject; chain deep handle 11 drop",
-        "nftables netdev t in ingress 1: handle 2 drop",
+        "nftables netdev t in ingress 1 of lo: handle 2 drop",
         "nftables ip6 six out output 2: handle 2 reject",
     ];
     let without_handles = |text: &str| {

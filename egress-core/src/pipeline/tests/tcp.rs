@@ -51,6 +51,7 @@ fn with_a_second_filtering_table_the_policy_drop_is_only_likely() {
         priority: 0,
         drops_by_default: true,
         dropping_rules: Vec::new(),
+        devices: Vec::new(),
     });
     let filters = crate::node::Filters { chains: two.to_vec(), unread: Vec::new() };
     let change = crate::node::NodeChange::Filters(filters);

@@ -1,6 +1,11 @@
 //! Words for the place of a drop, shared by the causes that name one.
 
+pub(in crate::verdict) mod owner;
+pub(in crate::verdict) mod reject;
+
 use serde_json::{Value, json};
+
+use owner::Owner;
 
 use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
 use crate::node::Attribution;
@@ -10,15 +15,11 @@ use crate::verdict::judge::Judgement;
 
 /// `netfilter FORWARD`, `tc egress of eth0`, `reverse-path filter`, …
 pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
-    let device = || {
-        let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
-        let own = stage(case, drop) == Stage::Node;
-        let name = if own { case.node.device_name(index) } else { case.node.pod_device(drop.netns) };
-        name.map_or(String::new(), |name| format!(" of {name}"))
-    };
+    let device = || device(case, drop).map_or(String::new(), |name| format!(" of {name}"));
     match drop.site {
         DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter) => match hook(case, drop) {
             Hook::Unknown => "netfilter".to_owned(),
+            hook @ (Hook::Ingress | Hook::Egress) => format!("netfilter {}{}", hook.as_str(), device()),
             hook => format!("netfilter {}", hook.as_str()),
         },
         DropSite::Filter(FilterKind::TcIngress) => format!("tc ingress{}", device()),
@@ -39,13 +40,25 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
     }
 }
 
-/// Where it was: inside the pod, in the node, or inside the pod at the other end.
-pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
-    let node = case.node.netns();
-    if case.peer_netns.is_some_and(|peer| peer == drop.netns && Some(peer) != case.pod_netns) {
-        return Stage::Upstream;
+/// Name of the device the packet was at, in its own namespace.
+pub(in crate::verdict) fn device(case: &Case<'_>, drop: &DropSeen) -> Option<String> {
+    let index = if drop.ifindex == 0 { drop.dst_ifindex } else { drop.ifindex };
+    if case.node.is_node(drop.netns) {
+        case.node.device_name(index)
+    } else {
+        case.node.pod_device(drop.netns).filter(|_| index != 0)
     }
-    if node == 0 || drop.netns == node || drop.netns == 0 { Stage::Node } else { Stage::Pod }
+}
+
+/// Where it was: in the node, inside the pod, or inside another pod of this node (the other end).
+pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
+    if case.node.is_node(drop.netns) {
+        Stage::Node
+    } else if case.pod_netns.is_none_or(|pod| pod == drop.netns) {
+        Stage::Pod
+    } else {
+        Stage::Upstream
+    }
 }
 
 /// The kernel's own words, as facts of the verdict.
@@ -59,51 +72,69 @@ pub(in crate::verdict) fn facts(judgement: Judgement, case: &Case<'_>, drop: &Dr
     if hook != Hook::Unknown {
         judgement = judgement.with("hook", hook.as_str());
     }
-    // Inside a pod the numbers of devices are others.
-    if stage(case, drop) == Stage::Node
-        && let Some(device) = case.node.device_name(drop.ifindex)
-    {
+    if let Some(device) = device(case, drop) {
         judgement = judgement.with("device", device);
     }
+    if let Some(with) = reject::answer(case) {
+        judgement = judgement.with("rejected_with", with);
+    }
     match attribution(case, drop) {
-        Attribution::Only { table, chain } => {
+        Attribution::Only { table, chain, rule } => {
             judgement = judgement.with("table", table);
             if let Some(chain) = chain {
                 judgement = judgement.with("chain", chain);
             }
+            if let Some(rule) = rule {
+                judgement = judgement.with("rule", rule);
+            }
         }
-        Attribution::Several(tables) => {
-            judgement = judgement.with("tables", tables.into_iter().map(Value::from).collect::<Vec<_>>());
+        Attribution::Program(program) => judgement = judgement.with("program", program),
+        Attribution::Several(names) => {
+            let key = if is_netfilter(drop) { "tables" } else { "programs" };
+            judgement = judgement.with(key, list(&names));
         }
         Attribution::Unknown => {}
+    }
+    if let Some(owner) = owner(case, drop) {
+        judgement = judgement.with("owner", owner.name);
     }
     judgement
 }
 
-/// The netfilter hook. A bridged packet (`br_netfilter`) has no route in any hook, so where it came in by a port of a
-/// bridge and nothing drops before routing, it was forwarded.
-pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
-    let bridged = case.node.device(drop.ifindex).is_some_and(|device| device.master != 0);
-    let DropSite::Filter(kind) = drop.site else { return drop.hook };
-    let v6 = drop.packet.tuple.source.ip.is_ipv6();
-    if drop.hook == Hook::Prerouting
-        && bridged
-        && case.node.attribute(kind, drop.hook, v6) == Attribution::Unknown
-    {
-        return Hook::Forward;
-    }
-    drop.hook
+/// A netfilter hook dropped it.
+fn is_netfilter(drop: &DropSeen) -> bool {
+    matches!(drop.site, DropSite::Filter(FilterKind::Nftables | FilterKind::Netfilter))
 }
 
-/// Who could have dropped it, if it was netfilter of the node.
-pub(in crate::verdict) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
+/// The netfilter hook, as far as the packet and the filters that are there tell it.
+pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
     match drop.site {
-        DropSite::Filter(kind @ (FilterKind::Nftables | FilterKind::Netfilter))
-            if stage(case, drop) == Stage::Node =>
-        {
-            case.node.attribute(kind, hook(case, drop), drop.packet.tuple.source.ip.is_ipv6())
+        // Routing, neighbours, queues and sockets are no netfilter hook.
+        DropSite::Route
+        | DropSite::ReversePath
+        | DropSite::Martian
+        | DropSite::Neighbour
+        | DropSite::Ttl
+        | DropSite::Resource => Hook::Unknown,
+        _ => case.node.attribute(drop).1,
+    }
+}
+
+/// Who could have dropped it.
+pub(in crate::verdict) fn attribution(case: &Case<'_>, drop: &DropSeen) -> Attribution {
+    case.node.attribute(drop).0
+}
+
+/// Whose rules or program dropped it, where that is known by name.
+pub(in crate::verdict) fn owner(case: &Case<'_>, drop: &DropSeen) -> Option<&'static Owner> {
+    match attribution(case, drop) {
+        Attribution::Only { table, chain, rule } => {
+            // The rule says it best: base chains are shared.
+            let texts = [rule.unwrap_or_default(), chain.unwrap_or(table)];
+            texts.iter().find_map(|text| owner::of(text))
         }
-        _ => Attribution::Unknown,
+        Attribution::Program(program) => owner::of(&program),
+        _ => None,
     }
 }
 

@@ -1,9 +1,8 @@
 //! `policy-drop`: a filter dropped it (or it vanished inside the node), and Kubernetes policies deny it.
 
-use super::place;
-use crate::decode::DropSite;
+use super::place::{self, owner::Owner, reject};
 use crate::flow::Outcome;
-use crate::node::Attribution;
+use crate::policy::SideView;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::{Affects, Cause, Confidence, PolicyFinding, PolicyResult, Side, Stage};
@@ -13,26 +12,38 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
         return None;
     }
     let dropped = case.filtered();
+    let refusal = reject::local(case);
     let silent_dns = matches!(&case.event.outcome, Outcome::Dns(failure)
         if failure.outcome == crate::flow::DnsOutcome::Timeout && failure.facts.chain.is_empty())
         && never_left(case);
-    if dropped.is_none() && !case.vanished() && !silent_dns {
+    if dropped.is_none() && refusal.is_none() && !case.vanished() && !silent_dns {
         return None;
     }
     let confidence = confidence(case);
     let stage = dropped.map_or(Stage::Node, |drop| place::stage(case, drop));
     let mut judgement = Judgement::new(Cause::PolicyDrop, confidence, stage, summary(case));
-    judgement = match dropped {
-        Some(drop) => place::facts(judgement, case, drop),
-        None => judgement.at("after leaving the pod, no drop event seen"),
+    judgement = match (dropped, refusal) {
+        (Some(drop), _) => place::facts(judgement, case, drop),
+        (None, Some(refusal)) => judgement
+            .with("rejected_with", refusal.with)
+            .at("rejected on the node, no drop event seen")
+            .hint(format!("{} came back that no remote sent", refusal.words)),
+        (None, None) => judgement.at("after leaving the pod, no drop event seen"),
     };
+    if let Some(Owner { name, enforces_policies: false }) = dropped.and_then(|drop| place::owner(case, drop))
+    {
+        judgement = judgement.hint(format!(
+            "the rule that dropped it is {name}'s, which enforces no policies: it has to go as well"
+        ));
+    }
     if let Outcome::Dropped { names, .. } = &case.event.outcome
         && !names.is_empty()
     {
         judgement = judgement.with("names", place::list(names));
     }
-    if let Some((side, _)) = case.policy.denying_sides().next() {
-        judgement = judgement.with("side", side.as_str());
+    let sides: Vec<Side> = case.policy.denying_sides().map(|(side, _)| side).collect();
+    if let Some(side) = sides.first() {
+        judgement = judgement.with("side", if sides.len() > 1 { "both" } else { side.as_str() });
     }
     Some(judgement.fix(case.fix.clone()))
 }
@@ -46,13 +57,13 @@ fn never_left(case: &Case<'_>) -> bool {
         && journey.request(Tap::PodIn).is_none()
 }
 
-/// Certain when the dropping chain is attributed or nothing else on this node filters there.
+/// Certain when the dropping chain or program is attributed: nothing else filters there.
 fn confidence(case: &Case<'_>) -> Confidence {
-    let Some(drop) = case.filtered() else { return Confidence::Likely };
-    let attributed = matches!(place::attribution(case, drop), Attribution::Only { .. });
-    let netfilter = matches!(drop.site, DropSite::Filter(_));
-    if attributed && netfilter && !case.policy.undefined_protocol {
+    let attributed = case.filtered().is_some_and(|drop| place::attribution(case, drop).is_one());
+    if attributed && !case.policy.undefined_protocol {
         Confidence::Certain
+    } else if case.filtered().is_none() && case.lost > 0 {
+        Confidence::Possible
     } else {
         Confidence::Likely
     }
@@ -62,10 +73,18 @@ fn denies(finding: &PolicyFinding) -> bool {
     matches!(finding.result, PolicyResult::DoesNotAdmit | PolicyResult::Denies)
 }
 
+/// A sentence for each side that denies.
 fn summary(case: &Case<'_>) -> String {
-    let Some((side, view)) = case.policy.denying_sides().next() else {
-        return format!("Policies deny {}.", case.target());
-    };
+    let sides: Vec<String> =
+        case.policy.denying_sides().map(|(side, view)| sentence(case, side, view)).collect();
+    match sides.as_slice() {
+        [] => format!("Policies deny {}.", case.target()),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} And {} Both sides have to allow it.", rest.join(" ")),
+    }
+}
+
+fn sentence(case: &Case<'_>, side: Side, view: &SideView) -> String {
     let word = side.as_str();
     let denying: Vec<&PolicyFinding> = view.policies.iter().filter(|finding| denies(finding)).collect();
     let what = if case.affects() == Affects::Dns { "DNS to " } else { "" };

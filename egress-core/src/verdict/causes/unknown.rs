@@ -21,22 +21,48 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
             );
             let mut judgement = place::facts(new(place::stage(case, drop), summary), case, drop);
             if case.filtered().is_some() && case.policy.decision == Decision::Undecidable {
-                judgement = judgement
-                    .hint("a packet filter dropped it, and whether policies deny it could not be decided");
+                judgement = judgement.hint(
+                    "a packet filter dropped it, and whether policies deny it could not be decided: see the policies \
+                     with result undecidable; what they lack (an object that was not found) decides",
+                );
+            } else {
+                judgement = judgement.hint(format!(
+                    "what decides: the source of {} in this kernel at that reason, and the counters of nstat -az and \
+                     ip -s link before and after",
+                    drop.function
+                ));
             }
             judgement
         }
         Outcome::Refused { ttl } => new(
             Stage::Node,
-            format!("{} was refused by a reset that did not come from the remote.", case.target()),
+            format!("{} was refused by a reset, and where it was made was not seen.", case.target()),
         )
         .with("ttl", *ttl)
-        .hint("a reset made on this node: a REJECT rule, a proxy, or a Service without endpoints"),
-        Outcome::Unreachable { router, .. } => {
-            new(Stage::Node, format!("{} was answered by an ICMP error of {router}.", case.target()))
-                .with("router", router.to_string())
-        }
+        .hint(
+            "made on this node (a REJECT rule, a proxy, a Service without endpoints) or beyond it: the devices on the \
+             way out are not all watched (see status); tcpdump on the uplink tells whether the SYN left",
+        ),
+        Outcome::Unreachable { error, router } => new(
+            Stage::Node,
+            format!(
+                "{} was answered by an ICMP error of {router} (type {}, code {}), and no drop was reported.",
+                case.target(),
+                error.kind,
+                error.code
+            ),
+        )
+        .with("router", router.to_string())
+        .with("type", error.kind)
+        .with("code", error.code)
+        .hint(
+            "a route of this node that refuses, or a REJECT rule: ip route get ADDRESS from POD iif DEVICE tells the \
+             route, nft list ruleset the rules",
+        ),
         _ => new(Stage::Node, format!("{} got no answer; where it was lost was not seen.", case.target()))
-            .hint("no drop was reported, and the packet was not seen to leave the node"),
+            .hint(
+                "no drop was reported, and the packet was not seen to leave the node: whether it left tells tcpdump on \
+                 the uplink; which devices are watched tells status",
+            ),
     }
 }

@@ -112,6 +112,7 @@ impl Layout {
                     hook: HOOKS[hook].1.to_owned(),
                     priority: priority(table, hook),
                     drops_by_default: entry.verdict() == Some(DROP),
+                    devices: Vec::new(),
                 });
                 // What follows is another chain.
                 current = None;

@@ -1,0 +1,82 @@
+//! Answers who filters at a place where a packet was dropped, from a thread of its own: nobody on the packet path
+//! waits for the kernel.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use egress_core::node::{FilterAnswer, FilterQuery, NodeChange};
+
+use super::{Message, Outbox};
+use crate::netlink::filters;
+use crate::netlink::netns::Netns;
+use crate::probe::programs;
+
+/// Questions that may wait.
+const QUEUE: usize = 64;
+
+/// A question, and how to find its namespace.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) query: FilterQuery,
+    /// Where the pod's namespace is; `None`: the node's.
+    pub(super) pod: Option<PathBuf>,
+    /// Ids of the agent's own programs.
+    pub(super) ours: Vec<u32>,
+}
+
+/// Looks filters up until it is dropped.
+#[derive(Debug)]
+pub(super) struct Filtering {
+    queue: Option<SyncSender<Question>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Filtering {
+    /// Starts answering, with [`NodeChange::Filtering`].
+    pub(super) fn start(node: Netns, outbox: Outbox) -> std::io::Result<Self> {
+        let (queue, questions) = sync_channel::<Question>(QUEUE);
+        let thread = std::thread::Builder::new().name("filtering".to_owned()).spawn(move || {
+            for question in questions {
+                match answer(&node, &question) {
+                    Ok(answer) => drop(outbox.send(Message::Node(NodeChange::Filtering(answer)))),
+                    // No answer: "nobody filters there" would be a claim.
+                    Err(error) => tracing::debug!(%error, "a place's filters cannot be read"),
+                }
+            }
+        })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Asks, without waiting; what finds no room is asked again by the next drop.
+    pub(super) fn ask(&self, question: Question) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.try_send(question);
+        }
+    }
+}
+
+impl Drop for Filtering {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the filtering thread panicked");
+        }
+    }
+}
+
+fn answer(node: &Netns, question: &Question) -> Result<FilterAnswer, crate::netlink::NetlinkError> {
+    let Question { query, pod, ours } = question;
+    let pod = pod.as_ref().map(Netns::open).transpose()?;
+    let filters = match &pod {
+        Some(pod) => Some(filters::read(pod)?),
+        None => None,
+    };
+    let programs = match query.device {
+        0 => Vec::new(),
+        device => pod.as_ref().unwrap_or(node).run(|| programs::at_device(device, ours))?,
+    };
+    Ok(FilterAnswer { query: *query, filters, programs })
+}

@@ -1,0 +1,218 @@
+//! Who may have dropped a packet: chains and programs, told apart by where in its way the packet was.
+
+use super::{FilterChain, Filters, NodeState};
+use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
+
+/// Who may have dropped a packet that a filter dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// Nothing else filters there: the table, and the chain and the rule if it is one.
+    Only {
+        /// `family table`.
+        table: String,
+        /// `family table chain`, the base chain.
+        chain: Option<String>,
+        /// The only rule behind it that drops, as text.
+        rule: Option<String>,
+    },
+    /// Nothing else stands at that device: the program.
+    Program(String),
+    /// Several could have.
+    Several(Vec<String>),
+    /// What filters there is not known.
+    Unknown,
+}
+
+impl Attribution {
+    /// It can only have been one.
+    #[must_use]
+    pub const fn is_one(&self) -> bool {
+        matches!(self, Self::Only { .. } | Self::Program(_))
+    }
+}
+
+/// The layers at which netfilter has hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    /// IPv4 and IPv6.
+    Ip,
+    /// Frames of a bridge.
+    Bridge,
+    /// Packets of one device, before and after everything else.
+    Device,
+}
+
+/// A hook that fits what the packet carried.
+type Spot = (Layer, &'static str);
+
+/// Where a packet may have been, the likelier first; the second set counts where nobody drops at the first.
+type Spots = [&'static [Spot]; 2];
+
+impl NodeState {
+    /// Who could have dropped this packet, and at which hook that was.
+    #[must_use]
+    pub fn attribute(&self, drop: &DropSeen) -> (Attribution, Hook) {
+        match drop.site {
+            DropSite::Filter(kind @ (FilterKind::Nftables | FilterKind::Netfilter)) => {
+                self.netfilter(drop, kind)
+            }
+            DropSite::Filter(kind) => (self.program(drop, kind), drop.hook),
+            _ => (Attribution::Unknown, drop.hook),
+        }
+    }
+
+    fn netfilter(&self, drop: &DropSeen, kind: FilterKind) -> (Attribution, Hook) {
+        let spots = self.spots(drop);
+        let likely = spots[0].iter().find_map(|(_, name)| Hook::named(name));
+        let hook = if drop.hook == Hook::Unknown { Hook::Unknown } else { likely.unwrap_or(drop.hook) };
+        let Some(filters) = self.filters_of(drop.netns) else { return (Attribution::Unknown, hook) };
+        let backends: &[&str] = match kind {
+            // The rule engine freed it itself: a rule, and not a chain's policy.
+            FilterKind::Nftables => &["nftables"],
+            _ => &["iptables-legacy", "nftables"],
+        };
+        if backends.iter().any(|backend| filters.unread.iter().any(|unread| unread.starts_with(backend))) {
+            return (Attribution::Unknown, hook);
+        }
+        let device = self.device_name(drop.ifindex).filter(|_| self.is_node(drop.netns));
+        let v6 = drop.packet.tuple.source.ip.is_ipv6();
+        for set in spots {
+            let chains: Vec<&FilterChain> = filters
+                .chains
+                .iter()
+                .filter(|chain| self.can_drop(chain, kind))
+                .filter(|chain| fits_family(chain, v6) && fits_device(chain, device.as_deref()))
+                .filter(|chain| drop.hook == Hook::Unknown || set.contains(&(layer(chain), &chain.hook)))
+                .collect();
+            if let Some(first) = chains.first() {
+                return (name(&chains), Hook::named(&first.hook).unwrap_or(hook));
+            }
+        }
+        (Attribution::Unknown, hook)
+    }
+
+    /// Whether a chain can have made a drop that shows in this way.
+    fn can_drop(&self, chain: &FilterChain, kind: FilterKind) -> bool {
+        let has_rule = !chain.dropping_rules.is_empty();
+        if kind == FilterKind::Nftables {
+            return chain.backend == "nftables" && has_rule;
+        }
+        // A chain's policy, and every drop of iptables-legacy, is carried out by the caller of the hooks. Before 6.7
+        // rules of nftables are too.
+        let rules = chain.backend != "nftables" || !self.rules_free_packets;
+        chain.drops_by_default || (rules && has_rule)
+    }
+
+    fn spots(&self, drop: &DropSeen) -> Spots {
+        use Layer::{Bridge, Device, Ip};
+        let device = drop.ifindex;
+        let port = self.is_node(drop.netns) && self.device(device).is_some_and(|device| device.master != 0);
+        // Between two ports of a bridge, or from the bridge to a port, the packet has the device it goes to.
+        let leaving = port && drop.iif != 0 && drop.iif != device;
+        match drop.hook {
+            Hook::Prerouting if leaving => {
+                [&[(Ip, "forward"), (Bridge, "forward"), (Bridge, "postrouting")], &[(Ip, "prerouting")]]
+            }
+            Hook::Prerouting if port => [
+                &[(Ip, "prerouting"), (Device, "ingress"), (Bridge, "prerouting"), (Bridge, "input")],
+                &[(Ip, "forward"), (Bridge, "forward")],
+            ],
+            Hook::Prerouting => [&[(Ip, "prerouting"), (Device, "ingress")], &[]],
+            Hook::Input => [&[(Ip, "input")], &[]],
+            Hook::Forward if leaving => {
+                [&[(Ip, "forward")], &[(Bridge, "output"), (Bridge, "postrouting"), (Device, "egress")]]
+            }
+            Hook::Forward => [&[(Ip, "forward")], &[]],
+            // Out by the device it came in by looks the same in both hooks.
+            Hook::Postrouting if drop.iif == device => {
+                [&[(Ip, "forward"), (Ip, "postrouting"), (Device, "egress")], &[]]
+            }
+            Hook::Postrouting => {
+                [&[(Ip, "postrouting"), (Device, "egress")], &[(Bridge, "output"), (Bridge, "postrouting")]]
+            }
+            Hook::Output => [&[(Ip, "output")], &[(Ip, "postrouting"), (Device, "egress")]],
+            Hook::Ingress => [&[(Device, "ingress")], &[]],
+            Hook::Egress => [&[(Device, "egress")], &[]],
+            Hook::Unknown => [&[], &[]],
+        }
+    }
+
+    /// The programs that stand where a TC or XDP program dropped it.
+    fn program(&self, drop: &DropSeen, kind: FilterKind) -> Attribution {
+        let hook = match kind {
+            FilterKind::TcIngress => "ingress",
+            FilterKind::TcEgress => "egress",
+            FilterKind::Xdp => "xdp",
+            _ => return Attribution::Unknown,
+        };
+        let Some(programs) = self.programs_at(drop.netns, drop.ifindex) else { return Attribution::Unknown };
+        let mut names: Vec<String> = programs
+            .iter()
+            .filter(|program| program.hook == hook)
+            .map(|program| program.name.clone())
+            .collect();
+        match names.len() {
+            0 => Attribution::Unknown,
+            1 => Attribution::Program(names.swap_remove(0)),
+            _ => Attribution::Several(names),
+        }
+    }
+
+    fn filters_of(&self, netns: u32) -> Option<&Filters> {
+        if self.is_node(netns) { Some(&self.filters) } else { self.pod_filters.get(&netns) }
+    }
+
+    /// The namespace is the node's, as far as is known.
+    #[must_use]
+    pub fn is_node(&self, netns: u32) -> bool {
+        let node = self.netns();
+        node == 0 || netns == 0 || netns == node
+    }
+}
+
+fn layer(chain: &FilterChain) -> Layer {
+    match (chain.family.as_str(), chain.hook.as_str()) {
+        ("bridge", _) => Layer::Bridge,
+        ("netdev", _) | (_, "ingress" | "egress") => Layer::Device,
+        _ => Layer::Ip,
+    }
+}
+
+fn fits_family(chain: &FilterChain, v6: bool) -> bool {
+    match chain.family.as_str() {
+        "ip" => !v6,
+        "ip6" => v6,
+        "arp" => false,
+        _ => true,
+    }
+}
+
+fn fits_device(chain: &FilterChain, device: Option<&str>) -> bool {
+    match device {
+        Some(device) => chain.devices.is_empty() || chain.devices.iter().any(|name| name == device),
+        None => true,
+    }
+}
+
+/// Names the chains that could have dropped it: the table, the chain and the rule as far as it can be only one.
+fn name(chains: &[&FilterChain]) -> Attribution {
+    let mut tables: Vec<String> = chains.iter().map(|c| format!("{} {}", c.family, c.table)).collect();
+    tables.sort();
+    tables.dedup();
+    if tables.len() > 1 {
+        return Attribution::Several(tables);
+    }
+    let (chain, rule) = match chains {
+        [one] => {
+            let chain = format!("{} {} {}", one.family, one.table, one.chain);
+            let rule = match (one.dropping_rules.as_slice(), one.drops_by_default) {
+                ([rule], false) => Some(rule.clone()),
+                ([], true) => Some("policy drop".to_owned()),
+                _ => None,
+            };
+            (Some(chain), rule)
+        }
+        _ => (None, None),
+    };
+    Attribution::Only { table: tables.swap_remove(0), chain, rule }
+}

@@ -1,0 +1,86 @@
+//! Who dropped it, just now: rules, programs and the first packet that meets them may come within milliseconds.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::Pipeline;
+use crate::decode::{DropSeen, DropSite, FilterKind};
+use crate::flow::{FlowEvent, Outcome};
+use crate::node::{Attribution, FilterQuery, NodeState};
+use crate::time::Mono;
+
+/// Filters that are read so soon after a drop were there when it happened.
+const JUST_NOW: Duration = Duration::from_secs(2);
+/// A place is asked about again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Drops kept to be judged again, and places remembered.
+const KEPT: usize = 64;
+
+/// Drops of filters whose names are still to come, and the questions for them.
+#[derive(Debug, Default)]
+pub(super) struct Unattributed {
+    drops: VecDeque<(FlowEvent, Attribution)>,
+    asked: HashMap<FilterQuery, Mono>,
+    questions: Vec<FilterQuery>,
+}
+
+impl Unattributed {
+    /// A drop was judged by what is known of the filters there. Asks, where they are not followed.
+    pub(super) fn note(&mut self, event: &FlowEvent, drop: &DropSeen, node: &NodeState) {
+        let (attribution, _) = node.attribute(drop);
+        let asked = self.ask(event.at, drop, node);
+        if !asked && attribution != Attribution::Unknown {
+            return;
+        }
+        if self.drops.len() >= KEPT {
+            self.drops.pop_front();
+        }
+        self.drops.push_back((event.clone(), attribution));
+    }
+
+    /// Programs tell nobody when they come, and the filters inside a pod are read when they are needed.
+    fn ask(&mut self, now: Mono, drop: &DropSeen, node: &NodeState) -> bool {
+        let program = matches!(
+            drop.site,
+            DropSite::Filter(FilterKind::TcIngress | FilterKind::TcEgress | FilterKind::Xdp)
+        );
+        if !program && node.is_node(drop.netns) {
+            return false;
+        }
+        let query = FilterQuery { netns: drop.netns, device: drop.ifindex };
+        if self.asked.get(&query).is_some_and(|at| now.since(*at) < ASK_AGAIN) {
+            return false;
+        }
+        if self.asked.len() >= KEPT {
+            self.asked.retain(|_, at| now.since(*at) < ASK_AGAIN);
+        }
+        if self.asked.len() >= KEPT || self.questions.len() >= KEPT {
+            return false;
+        }
+        self.asked.insert(query, now);
+        self.questions.push(query);
+        true
+    }
+
+    pub(super) fn take_questions(&mut self) -> Vec<FilterQuery> {
+        std::mem::take(&mut self.questions)
+    }
+}
+
+impl Pipeline {
+    /// More is known of who filters: drops of just now that this concerns are judged again.
+    pub(super) fn judge_again(&mut self, now: Mono) {
+        for (mut event, before) in std::mem::take(&mut self.filters.drops) {
+            let Outcome::Dropped { drop, .. } = &event.outcome else { continue };
+            if now.since(event.at) >= JUST_NOW {
+                continue;
+            }
+            if self.node.attribute(drop).0 == before {
+                self.filters.drops.push_back((event, before));
+                continue;
+            }
+            event.failed = 0;
+            self.judge(&event);
+        }
+    }
+}
