@@ -79,6 +79,8 @@ fn an_ipv6_name_that_does_not_exist_beside_a_silent_ipv4_one_stays_a_timeout() {
     world.until(25_000);
     let verdict = world.only();
     assert_eq!((&verdict.detail["outcome"], verdict.count), (&"timeout".into(), 1));
+    // Told once: the question that left, and that nothing came.
+    assert_eq!(verdict.evidence.len(), 2, "{:#?}", verdict.evidence);
 }
 
 #[test]
