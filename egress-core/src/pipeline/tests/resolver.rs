@@ -208,7 +208,7 @@ fn an_answer_that_nobody_waits_for_is_a_failure_of_patience() {
     world.record(dropped_for(2001, &answer, 3));
     world.until(30_000);
     let verdict = world.only();
-    assert_eq!((&verdict.detail["late_seconds"], verdict.state), (&2.0.into(), State::Active));
+    assert_eq!((&verdict.detail["late_seconds"], verdict.state), (&2.into(), State::Active));
     assert_eq!(verdict.count, 1);
 }
 
