@@ -37,7 +37,7 @@ pub(super) fn tenths(time: Duration) -> f64 {
 pub(super) fn seconds(time: Duration) -> Value {
     let tenths = (time.as_millis() + 50) / 100;
     match u64::try_from(tenths / 10) {
-        Ok(whole) if tenths % 10 == 0 => whole.into(),
+        Ok(whole) if tenths.is_multiple_of(10) => whole.into(),
         _ => self::tenths(time).into(),
     }
 }
