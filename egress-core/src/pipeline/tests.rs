@@ -5,6 +5,7 @@ mod dns;
 mod mesh;
 mod mtu;
 mod route;
+mod resolver;
 mod segments;
 mod tcp;
 mod upstream;

@@ -63,6 +63,18 @@ pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
     bytes
 }
 
+/// A TCP segment with one DNS message.
+pub(super) fn tcp_data(from: End, to: End, message: &[u8]) -> Vec<u8> {
+    let payload = [&u16::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61)
+        .tcp(from.1, to.1, 78, 64240)
+        .ack(9)
+        .write(&mut bytes, &payload)
+        .unwrap();
+    bytes
+}
+
 /// A UDP packet.
 pub(super) fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -115,6 +127,11 @@ fn seen_long(millis: u64, tap: TapPoint, class: PacketClass, ifindex: u32, packe
 
 /// nftables dropped a packet in the node's FORWARD hook.
 pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
+    dropped_for(millis, packet, 7)
+}
+
+/// The kernel dropped a packet there for this reason.
+pub(super) fn dropped_for(millis: u64, packet: &[u8], reason: u32) -> Vec<u8> {
     let mut data = [0; SHORT_SNAP];
     data[..packet.len()].copy_from_slice(packet);
     let mut header = header(RecordKind::Drop, millis, 10);
@@ -124,7 +141,7 @@ pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
         location: 1100,
         dst_input: 5000,
         dst_output: 0,
-        reason: 7,
+        reason,
         iif: 10,
         dst_ifindex: 2,
         protocol: 8,
