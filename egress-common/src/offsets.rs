@@ -80,6 +80,8 @@ offsets! {
     sk_dport,
     /// `sock.__sk_common.skc_num`
     sk_num,
+    /// `inet_sock.inet_sport`
+    inet_sport,
     /// `sock.sk_err`
     sk_err,
     /// `sock.sk_protocol`
@@ -118,6 +120,8 @@ offsets! {
     tcp_advmss,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
+    /// `tcp_sock.write_seq`
+    tcp_write_seq,
     /// `tcp_sock.rcv_nxt`
     tcp_rcv_nxt,
     /// `tcp_sock.lsndtime`

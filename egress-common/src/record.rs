@@ -12,7 +12,7 @@ pub const LONG_SNAP: usize = 1024;
 /// Bytes of a packet with a ClientHello that does not fit the long record: post-quantum keys make it so long.
 pub const HELLO_SNAP: usize = 2048;
 /// Bytes of [`ResetRecord::data`] that tell a socket's progress.
-pub const RESET_PROGRESS: usize = 20;
+pub const RESET_PROGRESS: usize = 24;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flags {
@@ -372,7 +372,7 @@ pub struct ResetRecord {
     /// Valid bytes in `data`.
     pub data_len: u16,
     /// Where there was no socket: head of the packet that was answered. Else [`RESET_PROGRESS`] bytes, if the kernel
-    /// tells: `snd_una`, `snd_nxt`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
+    /// tells: `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
     /// last; each a word in host byte order.
     pub data: [u8; 64],
 }

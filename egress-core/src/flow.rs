@@ -5,6 +5,7 @@ mod attempt;
 mod attempts;
 mod connection;
 mod datagram;
+mod diverted;
 mod dns;
 mod event;
 mod lookup;
@@ -17,11 +18,11 @@ use std::net::IpAddr;
 use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
 use crate::time::Mono;
 
-pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure, differently_far};
 pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };
-pub use event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use event::{DivertedEnd, DivertedFailure, DropRole, FlowEvent, Journey, Outcome, Sighting};
 pub use size::{Alive, Gap, IcmpFate, SizeKind, TooBig};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
@@ -33,6 +34,7 @@ pub struct Tracker {
     stalls: stall::Stalls,
     sizes: size::Sizes,
     datagrams: datagram::Datagrams,
+    diverted: diverted::Diverted,
     dns: dns::Dns,
     /// ICMP errors made on this node, until the drops that they are about are seen.
     told: Vec<tcp::Told>,
@@ -56,11 +58,16 @@ impl Tracker {
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
             Seen::SockState(state) => {
+                let known = self.attempts.by_client(&state.tuple).is_some();
+                self.diverted.sock_state(seen, state, known, out);
                 self.sock_state(seen, state, out);
                 self.sizes.sock_state(state, &mut self.connections);
             }
             Seen::ReceiveHole(hole) => self.sizes.received(seen, hole, &mut self.connections, out),
-            Seen::Reset(reset) => self.socket_reset(seen, reset),
+            Seen::Reset(reset) => {
+                self.diverted.reset(seen, reset);
+                self.socket_reset(seen, reset);
+            }
             Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
@@ -100,6 +107,7 @@ impl Tracker {
         self.sizes.tick(now, &mut self.connections, out);
         self.dns.tick(now, out);
         self.connections.tick(now, out);
+        self.diverted.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -115,6 +123,7 @@ impl Tracker {
         self.attempts.forgotten()
             + self.connections.forgotten()
             + self.datagrams.forgotten()
+            + self.diverted.forgotten()
             + self.dns.forgotten()
             + self.sizes.forgotten()
     }

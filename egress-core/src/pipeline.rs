@@ -280,6 +280,7 @@ impl Pipeline {
                 Outcome::Served if self.book.is_empty() => {}
                 Outcome::Served => self.clear(&event.client, None, event.at, any_size),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
+                    self.judge_waiting_of(&event.client);
                     self.clear(&event.client, Some(&failure.name), event.at, any_size);
                 }
                 _ => self.judge_informed(event),

@@ -242,6 +242,13 @@ impl Sock {
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
     }
 
+    /// `inet_sport`, host byte order: it stays when a socket gives its port back, which it does before it closes.
+    #[inline(always)]
+    pub fn source_port(self) -> u16 {
+        let at = offset!(inet_sport);
+        if at == ABSENT { 0 } else { u16::from_be(read(self.address() + u64::from(at)).unwrap_or(0)) }
+    }
+
     /// Milliseconds since it received a segment (`rcv_tstamp`); 0 where the kernel does not tell.
     #[inline(always)]
     pub fn since_segment(self) -> u32 {
@@ -249,13 +256,18 @@ impl Sock {
         if at == ABSENT { 0 } else { self.milliseconds_since(at) }
     }
 
-    /// `snd_una`, `snd_nxt`, `rcv_nxt`, and milliseconds since data was sent and received last.
+    /// `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, and milliseconds since data was sent and received last.
     #[inline(always)]
-    pub fn progress(self) -> Option<[u32; 5]> {
+    pub fn progress(self) -> Option<[u32; 6]> {
         let (una, next) = (offset!(tcp_snd_una), offset!(tcp_snd_nxt));
-        let received = offset!(tcp_rcv_nxt);
+        let (written, received) = (offset!(tcp_write_seq), offset!(tcp_rcv_nxt));
         let (sent_at, received_at) = (offset!(tcp_lsndtime), offset!(icsk_lrcvtime));
-        if una == ABSENT || next == ABSENT || received == ABSENT || sent_at == ABSENT || received_at == ABSENT
+        if una == ABSENT
+            || next == ABSENT
+            || written == ABSENT
+            || received == ABSENT
+            || sent_at == ABSENT
+            || received_at == ABSENT
         {
             return None;
         }
@@ -263,6 +275,7 @@ impl Sock {
         Some([
             word(una),
             word(next),
+            word(written),
             word(received),
             self.milliseconds_since(sent_at),
             self.milliseconds_since(received_at),

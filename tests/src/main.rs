@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, transfer, udp};
+use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, sidecar, transfer, udp};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Sweep,
     /// Accept TCP connections.
     ServeTcp(serve::Args),
+    /// Take the connections that a pod diverts to its loopback, as a mesh does.
+    ServeSidecar(sidecar::Args),
     /// Receive UDP datagrams.
     ServeUdp(udp::ServeArgs),
     /// Take and give bytes over TCP.
@@ -70,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::ServeTcp(args) => serve::run(&args)?,
+        Command::ServeSidecar(args) => sidecar::run(&args)?,
         Command::ServeUdp(args) => udp::serve(&args)?,
         Command::ServeTransfer(args) => transfer::serve(&args)?,
         Command::ServeDns(args) => dns::run(&args)?,

@@ -102,6 +102,7 @@ const TABLE: &[Entry] = &[
     ),
     entry!(sk_dport, [("sock", "__sk_common.skc_dport")], [2], SOCKETS, ""),
     entry!(sk_num, [("sock", "__sk_common.skc_num")], [2], SOCKETS, ""),
+    entry!(inet_sport, [("inet_sock", "inet_sport")], [2], NONE, PORT),
     entry!(sk_err, [("sock", "sk_err")], [4], &[Hook::SockState], ""),
     entry!(sk_protocol, [("sock", "sk_protocol")], [2], &[Hook::SockState], ""),
     // Before 5.15 pointer and classid shared a word.
@@ -139,6 +140,7 @@ const TABLE: &[Entry] = &[
     entry!(tcp_num_sacks, [("tcp_sock", "rx_opt.num_sacks")], [1], NONE, "holes in what a pod received"),
     entry!(tcp_advmss, [("tcp_sock", "advmss")], [2], NONE, "the segment size that a pod announced"),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
     entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
@@ -149,8 +151,9 @@ const TABLE: &[Entry] = &[
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
-const PROGRESS: &str = "what a connection had sent and received when it was reset";
+const PORT: &str = "the ports of connections that failed to open";
 const BYTES: &str = "how much a socket sent and received";
+const PROGRESS: &str = "what a connection had sent and received when it was reset";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
 
@@ -207,7 +210,9 @@ impl Resolved {
                         && !entry.name.starts_with("tcp_bytes_"))
             }
             Hook::SockState => {
-                ["sk_", "cgroup_", "kn_", "tcp_bytes_"].iter().any(|prefix| entry.name.starts_with(prefix))
+                ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
+                    .iter()
+                    .any(|prefix| entry.name.starts_with(prefix))
                     || ["tcp_num_sacks", "tcp_advmss"].contains(&entry.name)
             }
             Hook::SendReset => entry.name.starts_with("sk_v6"),

@@ -196,6 +196,8 @@ pub struct SocketProgress {
     pub una: u32,
     /// Next byte to send.
     pub next: u32,
+    /// Behind the last byte that the application wrote.
+    pub written: u32,
     /// Next byte to receive.
     pub received: u32,
     /// Since data was sent last.

@@ -262,9 +262,10 @@ fn progress(data: &[u8]) -> Option<SocketProgress> {
     Some(SocketProgress {
         una: word(0),
         next: word(1),
-        received: word(2),
-        sent_ago: millis(word(3)),
-        received_ago: millis(word(4)),
+        written: word(2),
+        received: word(3),
+        sent_ago: millis(word(4)),
+        received_ago: millis(word(5)),
     })
 }
 

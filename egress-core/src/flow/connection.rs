@@ -41,6 +41,14 @@ impl End {
     }
 }
 
+/// Two packets from the same side came different ways or from different machines: their distances differ, as far as
+/// the usual initial TTLs (64, 128, 255) tell. One machine may begin with different ones, but is equally far.
+#[must_use]
+pub fn differently_far(one: u8, other: u8) -> bool {
+    let hops = |ttl: u8| [64, 128, 255].into_iter().find(|initial| ttl <= *initial).unwrap_or(255) - ttl;
+    hops(one) != hops(other)
+}
+
 /// An established connection.
 #[derive(Debug)]
 pub(crate) struct Connection {

@@ -58,6 +58,7 @@ impl Tracker {
         self.connections.reopened(&tuple, isn);
         let attempt = match at.tap {
             Tap::PodOut => {
+                self.diverted.note_leaving(tuple.source.ip);
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
                 attempt.syns += 1;
                 attempt.last = seen.at;
@@ -169,7 +170,7 @@ impl Tracker {
             {
                 return;
             }
-            if attempt.journey.request(Tap::UplinkOut).is_none() {
+            if attempt.journey.request(Tap::UplinkOut).is_none() && attempt.refused_by.is_none() {
                 // Made on this node: the kernel answers first and drops the packet then, which says more.
                 self.told.push(Told { at: seen.at, about: error.about, error: error.clone(), router });
                 return;

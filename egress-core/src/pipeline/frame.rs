@@ -101,12 +101,14 @@ impl Pipeline {
         let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
             pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
         };
+        let behind = self.index.behind(&frame.dialled);
         let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
             pod: &pod_endpoint,
             peer: frame.peer(),
+            behind: behind.as_ref(),
             policy: &view,
             policies_as_of: self.index.synced_at(),
             fix,

@@ -4,7 +4,7 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::{ClusterIndex, Endpoint};
+use crate::identity::{Behind, ClusterIndex, Endpoint};
 use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
@@ -21,6 +21,8 @@ pub struct Case<'a> {
     pub pod: &'a Endpoint,
     /// The other end, as it was dialled (or as it dialled).
     pub peer: &'a Endpoint,
+    /// What stands behind the Service that was dialled, if it was one.
+    pub behind: Option<&'a Behind>,
     /// What policies say to the flow after destination translation.
     pub policy: &'a PolicyView,
     /// Policies as of.

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::{Evidence, Stage};
 use crate::decode::{ClientHello, Tap};
-use crate::flow::Outcome;
+use crate::flow::{DivertedEnd, DivertedFailure, Outcome};
 use crate::time::{ClockOffset, Mono};
 
 /// Pieces of evidence that a verdict keeps.
@@ -64,13 +64,14 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             let text = format!("ICMP type {} code {} from {router}", error.kind, error.code);
             say(case.event.at, stage, text);
         }
+        Outcome::Diverted(failure) => say(case.event.at, stage, diverted(case, failure)),
         Outcome::Dns(failure) => {
             let text =
                 format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
             say(case.event.at, stage, text);
         }
         Outcome::Tls(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.after), &mut say);
             let what = match failure.alert {
                 Some(alert) => format!("the fatal TLS alert {}", super::causes::tls_failure::name(alert)),
                 None => {
@@ -80,7 +81,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, format!("the {} sent {what}", failure.by.as_str()));
         }
         Outcome::Reset(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.lived), &mut say);
             let ttl = match (failure.ttl, failure.answer_ttl) {
                 (Some(ttl), Some(answer)) => format!(" with TTL {ttl}; the SYN-ACK had {answer}"),
                 _ => String::new(),
@@ -114,6 +115,26 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     }
     list.sort_by_key(|piece| piece.time);
     list
+}
+
+/// What the sockets of the pod told.
+fn diverted(case: &Case<'_>, failure: &DivertedFailure) -> String {
+    let who = if failure.command.is_empty() { "a process" } else { failure.command.as_str() };
+    let end = match failure.end {
+        DivertedEnd::Refused => "was refused",
+        DivertedEnd::Reset => "was reset",
+        DivertedEnd::Closed | DivertedEnd::Served => "was closed by the other end",
+    };
+    let by = failure.listener.map_or_else(
+        || " inside the pod".to_owned(),
+        |at| format!(", met the listener {} inside the pod and", socket_address(at)),
+    );
+    let after = failure.after.as_micros();
+    format!("{who} dialled {}{by} {end} after {after} µs", case.address())
+}
+
+fn socket_address(at: crate::verdict::SocketAddress) -> String {
+    std::net::SocketAddr::new(at.ip, at.port).to_string()
 }
 
 /// What the client offered; said at the begin, where the connection is not old.

@@ -60,7 +60,7 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).remote = bytes(remote);
         (*record).socket = sk.address();
         (*record).cgroup = sk.cgroup();
-        (*record).local_port = sk.local_port();
+        (*record).local_port = if new == TCP_CLOSE { closed_port(sk) } else { sk.local_port() };
         (*record).remote_port = sk.remote_port();
         (*record).protocol = u16::from(TCP);
         (*record).old_state = old;
@@ -86,6 +86,13 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     0
 }
 
+/// The local port of a socket that closes.
+#[inline(always)]
+fn closed_port(sk: Sock) -> u16 {
+    let port = sk.local_port();
+    if port == 0 { sk.source_port() } else { port }
+}
+
 /// The socket is closed with segments in its queue that wait for earlier ones.
 #[inline(always)]
 fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
@@ -106,7 +113,7 @@ fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
         (*record).local = bytes(local);
         (*record).remote = bytes(remote);
         (*record).socket = sk.address();
-        (*record).local_port = sk.local_port();
+        (*record).local_port = closed_port(sk);
         (*record).remote_port = sk.remote_port();
         (*record).advertised_mss = sk.advertised_mss();
         (*record).ranges = ranges;
