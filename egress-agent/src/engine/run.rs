@@ -7,7 +7,7 @@ use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
 use egress_core::explain::explain;
 use egress_core::input::Input;
-use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork};
+use egress_core::node::{self, Device, DeviceRole, NodeChange, NodeNetwork, Reading};
 use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
@@ -272,7 +272,24 @@ impl Run {
             }
         }
         self.ask_filters();
+        for question in self.pipeline.take_readings() {
+            self.read(question);
+        }
         self.shared.metrics.tally(&self.pipeline.take_tallies());
+    }
+
+    /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.
+    fn read(&mut self, question: node::Question) {
+        let asked = match (&question, &self.conntrack) {
+            (node::Question::Table { .. } | node::Question::Translations { .. }, Some(worker)) => {
+                worker.read(question.clone())
+            }
+            _ => false,
+        };
+        if !asked {
+            let change = NodeChange::Reading(Reading { question, answer: None });
+            self.feed(Input::Node { at: host::monotonic(), change });
+        }
     }
 
     /// Passes on the questions who filters at a place.

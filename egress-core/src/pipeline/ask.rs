@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::decode::{DropSeen, DropSite, Tap};
+use crate::decode::{DropSeen, DropSite, FilterKind, Tap};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
 use crate::time::Mono;
@@ -101,6 +101,12 @@ impl Pipeline {
     fn questions_of_drop(&self, drop: &DropSeen, role: DropRole) -> Vec<Question> {
         match drop.site {
             DropSite::Resource => questions::queue(drop),
+            // Rules of iptables-legacy and conntrack itself drop in the same function.
+            DropSite::Filter(FilterKind::Netfilter)
+                if role == DropRole::Opening && self.node.is_node(drop.netns) =>
+            {
+                questions::conntrack(drop, self.node.netns())
+            }
             DropSite::ReversePath => questions::reverse_path(drop, &self.node),
             // The node's routes are known; those of a pod are not.
             DropSite::Neighbour if drop.netns != self.node.netns() => {
@@ -116,8 +122,10 @@ impl Pipeline {
 
     fn questions_of_silence(&self, event: &FlowEvent) -> Vec<Question> {
         let journey = &event.journey;
-        if journey.request(Tap::UplinkOut).is_some() {
-            return Vec::new();
+        if let Some(left) = journey.request(Tap::UplinkOut) {
+            let untranslated = left.tuple.source.ip == event.client.source.ip;
+            let netns = self.node.netns();
+            return if untranslated { vec![Question::Translations { netns }] } else { Vec::new() };
         }
         let Some(delivered) = journey.request(Tap::PodIn) else {
             return questions::next_hop(event, &self.node).into_iter().collect();

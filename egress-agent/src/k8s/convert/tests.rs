@@ -85,6 +85,7 @@ status:
         dns: PodDns::default(),
         // The annotation is for file sources only.
         netns_path: None,
+        trouble: None,
     };
     assert_eq!(pod, expected);
 }
