@@ -20,8 +20,10 @@ const CTA_STATS_DROP: u16 = 10;
 const CTA_STATS_EARLY_DROP: u16 = 11;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
-/// `CTA_FILTER_FLAG(…)` of source and destination address, protocol and source port.
-const FILTER_FLAGS: u32 = 1 | 1 << 1 | 1 << 3 | 1 << 4;
+/// `CTA_FILTER_FLAG(…)` of protocol and source port.
+const FILTER_PORT: u32 = 1 << 3 | 1 << 4;
+/// `CTA_FILTER_FLAG(…)` of source and destination address.
+const FILTER_ADDRESSES: u32 = 1 | 1 << 1;
 
 /// Counters are compared with those of so long ago.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
@@ -142,10 +144,12 @@ fn ports(socket: &mut NetlinkSocket, towards: &Towards) -> Result<PortsInUse, Ne
         doing: "count ports in use",
         what: "a protocol without ports, or two address families",
     })?;
-    // Kernels before 5.8 do not filter; then everything comes and is sieved here.
+    // Kernels before 5.8 do not filter, and those after leave out just the IPv6 addresses that are asked for: what
+    // comes is sieved here again.
+    let flags = if source.is_ipv4() { FILTER_PORT | FILTER_ADDRESSES } else { FILTER_PORT };
     let request = answers
         .write_in(request(libc::NFNL_SUBSYS_CTNETLINK, GET, REQUEST | DUMP, answers.family), CTA_TUPLE_REPLY)
-        .nest(CTA_FILTER, |filter: Request| filter.with(CTA_FILTER_REPLY_FLAGS, &FILTER_FLAGS.to_ne_bytes()));
+        .nest(CTA_FILTER, |filter: Request| filter.with(CTA_FILTER_REPLY_FLAGS, &flags.to_ne_bytes()));
     let (mut used, mut count) = (HashSet::new(), Count::default());
     scan(socket, &request, |original, (from, to)| {
         if from == destination && to.ip == source && used.insert(to.port) {
