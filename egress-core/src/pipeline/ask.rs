@@ -8,7 +8,7 @@ use crate::decode::{DropSeen, DropSite, FilterKind, Tap};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
 use crate::time::Mono;
-use crate::verdict::questions;
+use crate::verdict::{PeerKind, questions};
 
 /// How long a failure waits for answers.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -123,9 +123,12 @@ impl Pipeline {
     fn questions_of_silence(&self, event: &FlowEvent) -> Vec<Question> {
         let journey = &event.journey;
         if let Some(left) = journey.request(Tap::UplinkOut) {
-            let untranslated = left.tuple.source.ip == event.client.source.ip;
+            let (to, at) = (left.tuple.destination, event.first);
+            let due = left.tuple.source.ip == event.client.source.ip
+                && self.index.resolve(to.ip, to.port, event.client.transport(), at).kind
+                    == PeerKind::External;
             let netns = self.node.netns();
-            return if untranslated { vec![Question::Translations { netns }] } else { Vec::new() };
+            return if due { vec![Question::Translations { netns }] } else { Vec::new() };
         }
         let Some(delivered) = journey.request(Tap::PodIn) else {
             return questions::next_hop(event, &self.node).into_iter().collect();

@@ -3,6 +3,7 @@
 mod connection;
 mod dns;
 mod segments;
+mod service;
 mod tcp;
 mod wire;
 
@@ -52,7 +53,11 @@ impl World {
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {
             reasons: vec![(7, "NETFILTER_DROP".to_owned()), (3, "NO_SOCKET".to_owned())],
-            functions: vec![(1000, 2000, "nft_do_chain".to_owned()), (5000, 6000, "ip_forward".to_owned())],
+            functions: vec![
+                (1000, 2000, "nft_do_chain".to_owned()),
+                (3000, 4000, "nf_hook_slow".to_owned()),
+                (5000, 6000, "ip_forward".to_owned()),
+            ],
         });
         world
     }
