@@ -20,7 +20,7 @@ pub use outgoing::is_private;
 pub use reading::{Answer, Question, Queue, Reading, Readings, Refusal, RouteAnswer};
 pub use routing::{Decision as RoutingDecision, Routed, Rule, RuleAction};
 pub use state::NodeState;
-pub use table::{Holder, PortsInUse, Table, Towards, TranslationRule, Translations};
+pub use table::{Holder, PortsInUse, RangeInUse, Table, Towards, TranslationRule, Translations};
 
 /// A change of the node, from netlink. Each replaces what was known of its subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub enum NodeChange {
         netns: u32,
         /// Name of its first device inside (such as `eth0`), if it could be read.
         device: Option<String>,
+        /// MTU of that device, 0 where unknown.
+        #[serde(default)]
+        mtu: u32,
     },
     /// A conntrack entry that was asked for.
     Conntrack(ConntrackAnswer),

@@ -7,6 +7,8 @@ pub mod flood;
 pub mod lookup;
 pub mod serve;
 mod short_lived;
+pub mod sidecar;
+pub mod transfer;
 pub mod udp;
 
 use anyhow::Result;

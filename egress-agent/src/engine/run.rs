@@ -7,12 +7,12 @@ use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
 use egress_core::explain::explain;
 use egress_core::input::Input;
-use egress_core::node::{self, Device, DeviceRole, NodeChange, NodeNetwork, Reading};
+use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, Question, Reading};
 use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
 
-use super::filtering::{Filtering, Question};
+use super::filtering::{self, Filtering};
 use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
@@ -20,6 +20,8 @@ use super::{EngineError, Message, Options, Shared, report};
 use crate::host;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
+use crate::netlink::netns::Netns;
+use crate::netlink::reading::Reader;
 use crate::probe::{Probe, ProbeOptions};
 use crate::status::EventCount;
 
@@ -50,6 +52,8 @@ pub(super) struct Run {
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
     filtering: Filtering,
+    reader: Option<Reader>,
+    netns: Netns,
     records: Vec<Vec<u8>>,
     second: Mono,
     ready: bool,
@@ -88,7 +92,9 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
-            filtering: Filtering::start(options.netns, outbox)?,
+            filtering: Filtering::start(options.netns.duplicate()?, outbox)?,
+            reader: None,
+            netns: options.netns,
             records: Vec::new(),
             second: Mono(0),
             ready: false,
@@ -164,6 +170,7 @@ impl Run {
                     }
                 }
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
+                Message::Reader(reader) => self.reader = Some(reader),
                 // Whoever asked may have gone meanwhile.
                 Message::Status(reply) => {
                     // What the status counts as aggregated, the verdicts count too.
@@ -278,20 +285,6 @@ impl Run {
         self.shared.metrics.tally(&self.pipeline.take_tallies());
     }
 
-    /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.
-    fn read(&mut self, question: node::Question) {
-        let asked = match (&question, &self.conntrack) {
-            (node::Question::Table { .. } | node::Question::Translations { .. }, Some(worker)) => {
-                worker.read(question.clone())
-            }
-            _ => false,
-        };
-        if !asked {
-            let change = NodeChange::Reading(Reading { question, answer: None });
-            self.feed(Input::Node { at: host::monotonic(), change });
-        }
-    }
-
     /// Passes on the questions who filters at a place.
     fn ask_filters(&mut self) {
         for query in self.pipeline.take_filter_questions() {
@@ -302,7 +295,29 @@ impl Run {
             } else {
                 continue;
             };
-            self.filtering.ask(Question { query, pod, ours: self.probe.program_ids() });
+            self.filtering.ask(filtering::Question { query, pod, ours: self.probe.program_ids() });
+        }
+    }
+
+    /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.
+    fn read(&mut self, question: Question) {
+        let netns = if question.netns() == self.netns.inode() {
+            self.netns.duplicate().ok()
+        } else {
+            self.pods.netns(question.netns())
+        };
+        let asked = match (&question, &self.reader, netns) {
+            // Conntrack's worker reads the node's; nobody reads a pod's.
+            (Question::Table { .. } | Question::Translations { .. }, ..) => {
+                let worker = self.conntrack.as_ref().filter(|_| question.netns() == self.netns.inode());
+                worker.is_some_and(|worker| worker.read(question.clone()))
+            }
+            (_, Some(reader), Some(netns)) => reader.ask(question.clone(), netns),
+            _ => false,
+        };
+        if !asked {
+            let change = NodeChange::Reading(Reading { question, answer: None });
+            self.feed(Input::Node { at: host::monotonic(), change });
         }
     }
 

@@ -53,14 +53,23 @@ pub struct Holder {
 /// Ports in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortsInUse {
-    /// How many different ones.
+    /// How many different ones, of any number.
     pub count: u32,
-    /// The lowest.
+    /// How many within the ranges that rules give.
+    pub ranges: Vec<RangeInUse>,
+    /// Who uses them, the most first.
+    pub holders: Vec<Holder>,
+}
+
+/// How much of a range of ports is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeInUse {
+    /// The lowest port of the range.
     pub lowest: u16,
     /// The highest.
     pub highest: u16,
-    /// Who uses them, the most first.
-    pub holders: Vec<Holder>,
+    /// How many are in use.
+    pub count: u32,
 }
 
 /// Rules that translate the source of what leaves.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::decode::{DropSeen, DropSite, FilterKind, Tap};
+use crate::decode::{DropSeen, DropSite, FilterKind, Tap, Tuple};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
 use crate::time::Mono;
@@ -58,6 +58,17 @@ impl Pipeline {
         }
     }
 
+    /// Judges what waits of a client: it is about to be cleared.
+    pub(super) fn judge_waiting_of(&mut self, client: &Tuple) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.event.client == *client {
+                self.judge(&waiting.event);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
     /// What has waited long enough is judged without the answers.
     pub(super) fn stop_waiting(&mut self, now: Mono) {
         for waiting in std::mem::take(&mut self.waiting) {
@@ -91,6 +102,9 @@ impl Pipeline {
         match &event.outcome {
             Outcome::Dropped { drop, role, .. } => self.questions_of_drop(drop, *role),
             Outcome::Unanswered => self.questions_of_silence(event),
+            Outcome::Unroutable { .. } => {
+                vec![Question::Route { netns: event.netns, to: event.client.destination.ip }]
+            }
             Outcome::Dns(failure) if failure.outcome == DnsOutcome::Timeout => {
                 self.questions_of_silence(event)
             }

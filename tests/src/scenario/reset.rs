@@ -73,7 +73,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 ("ttl", "64"),
                 ("ttl_of_syn_ack", "63"),
             ],
-            says: &[("/summary", "another machine than the server made it")],
+            says: &[("/summary", "another machine than the one that accepted it")],
             peer: (SLOW.of(Family::V4), TLS),
             ..verdict(Family::V4)
         }),
@@ -154,7 +154,7 @@ pub(super) fn all() -> Vec<Scenario> {
             "an established connection loses everything from its 4000th byte on, both ways",
             |run| silent(run, Family::V4),
         )
-        .set_up(|lab, health| go_silent(lab, health))
+        .set_up(go_silent)
         .expect(|| silence(Family::V4)),
         Scenario::new(
             "silence-established-ipv6",

@@ -86,6 +86,28 @@ pub(super) fn all() -> Vec<Scenario> {
             listen(lab, Place::Internet, &pki, &second)
         })
         .expect(|| by_server("unrecognized_name")),
+        new(
+            "tls-encrypted-alert",
+            "over TLS 1.3 the client does not trust the CA, and its alert is encrypted",
+            |run| {
+                run.begin();
+                let file = if run.broken() { "other.pem" } else { "ca.pem" };
+                let ca = format!("--x509cafile={}", run.lab.folder().join(file).display());
+                let (name, verify) =
+                    (format!("--sni-hostname={SERVER_NAME}"), format!("--verify-hostname={SERVER_NAME}"));
+                let (port, to) = (TLS.to_string(), STRIPE.v4.to_string());
+                let args = ["--port", &port, &ca, &name, &verify, &to];
+                let (ok, output) = run.lab.run_program(Place::Client, "gnutls-cli", &args)?;
+                must(run, ok, &output)
+            },
+        )
+        .needs(|| program("gnutls-cli"))
+        .set_up(|lab, _| serve(lab, Place::Internet, &[]))
+        .expect(|| Expect {
+            confidence: &["likely"],
+            says: &[("/summary", "refuses the server's certificate"), ("/detail/sni", SERVER_NAME)],
+            ..by_client("encrypted", Family::V4)
+        }),
         new("tls-mtls-12", "over TLS 1.2 the server wants a client certificate and gets none", |run| {
             with_certificate(run, at(STRIPE, Family::V4), &["--tls-max", "1.2"])
         })

@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use egress_core::node::{Holder, PortsInUse, Table, Towards};
+use egress_core::node::{Holder, PortsInUse, RangeInUse, Table, Towards};
 use egress_core::verdict::SocketAddress;
 
 use super::{CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, ConntrackUsage, GET, tuple, unspecified, usage};
 use crate::netlink::NetlinkError;
 use crate::netlink::netfilter::{attributes, request};
 use crate::netlink::socket::NetlinkSocket;
+use crate::netlink::translations;
 use crate::netlink::wire::{DUMP, REQUEST, Request, be32};
 
 /// `IPCTNL_MSG_CT_GET_STATS_CPU`
@@ -150,17 +151,26 @@ fn ports(socket: &mut NetlinkSocket, towards: &Towards) -> Result<PortsInUse, Ne
     let request = answers
         .write_in(request(libc::NFNL_SUBSYS_CTNETLINK, GET, REQUEST | DUMP, answers.family), CTA_TUPLE_REPLY)
         .nest(CTA_FILTER, |filter: Request| filter.with(CTA_FILTER_REPLY_FLAGS, &flags.to_ne_bytes()));
-    let (mut used, mut count) = (HashSet::new(), Count::default());
+    let (mut used, mut holders) = (HashSet::new(), Count::default());
     scan(socket, &request, |original, (from, to)| {
         if from == destination && to.ip == source && used.insert(to.port) {
-            count.add(original.0.ip);
+            holders.add(original.0.ip);
         }
     })?;
+    let count = |ports: &mut dyn Iterator<Item = &u16>| u32::try_from(ports.count()).unwrap_or(u32::MAX);
+    let mut given: Vec<(u16, u16)> =
+        translations::read(socket).rules.iter().filter_map(|rule| rule.ports).collect();
+    given.sort_unstable();
+    given.dedup();
+    let within = |(lowest, highest): (u16, u16)| RangeInUse {
+        lowest,
+        highest,
+        count: count(&mut used.iter().filter(|port| (lowest..=highest).contains(port))),
+    };
     Ok(PortsInUse {
-        count: u32::try_from(used.len()).unwrap_or(u32::MAX),
-        lowest: used.iter().min().copied().unwrap_or_default(),
-        highest: used.iter().max().copied().unwrap_or_default(),
-        holders: count.most(),
+        count: count(&mut used.iter()),
+        ranges: given.into_iter().map(within).collect(),
+        holders: holders.most(),
     })
 }
 

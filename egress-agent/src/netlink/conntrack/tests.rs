@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use egress_core::node::{Answer, ConntrackAnswer, ConntrackQuery, Holder, NodeChange, Question, Towards};
+use egress_core::node::{
+    Answer, ConntrackAnswer, ConntrackQuery, Holder, NodeChange, Question, RangeInUse, Towards,
+};
 use egress_core::protocol::Protocol;
 use egress_core::verdict::SocketAddress;
 
@@ -208,7 +210,8 @@ fn ports_in_use_and_the_rule_that_gives_them_are_found() {
         assert!(table.insert_failed >= 1 && table.dropped >= table.insert_failed, "{table:?}");
         assert!(table.entries >= 2 && table.limit >= 1000 && table.holders.is_empty(), "{table:?}");
         let ports = table.ports.unwrap();
-        assert_eq!((ports.count, ports.lowest, ports.highest), (2, 61000, 61001));
+        assert_eq!(ports.count, 2);
+        assert_eq!(ports.ranges, vec![RangeInUse { lowest: 61000, highest: 61001, count: 2 }]);
         let client = held[0].local_addr().unwrap().ip();
         assert_eq!(ports.holders, vec![Holder { ip: client, entries: 2 }]);
         drop(listener);

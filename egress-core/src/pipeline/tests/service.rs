@@ -6,7 +6,7 @@ use super::wire::{End, Flag, dropped, dropped_at, seen, state, syn_again, tcp};
 use super::{NODE, World, two_pods};
 use crate::cluster::testing::{Topology, policy};
 use crate::input::Input;
-use crate::node::{Answer, Holder, NodeChange, PortsInUse, Question, Reading, Table, Towards};
+use crate::node::{Answer, Holder, NodeChange, PortsInUse, Question, RangeInUse, Reading, Table, Towards};
 use crate::node::{TranslationRule, Translations};
 use crate::protocol::Protocol;
 use crate::time::Mono;
@@ -216,19 +216,24 @@ fn a_used_up_port_range_needs_the_ports_to_be_used_up() {
         ports: Some((61_000, 61_001)),
         comment: None,
     };
-    let used = |count, lowest, highest| Table {
+    // Other flows use ports outside the range.
+    let used = |count, all| Table {
         insert_failed: 2,
         dropped: 2,
-        ports: Some(PortsInUse { count, lowest, highest, holders: Vec::new() }),
+        ports: Some(PortsInUse {
+            count: all,
+            ranges: vec![RangeInUse { lowest: 61_000, highest: 61_001, count }],
+            holders: Vec::new(),
+        }),
         ..full()
     };
     for (rules, state, cause) in [
-        (vec![rule.clone()], used(2, 61_000, 61_001), Cause::NatExhausted),
+        (vec![rule.clone()], used(2, 9), Cause::NatExhausted),
         // One of two is free; a rule without a range has more; two flows happened to want the same port.
-        (vec![rule.clone()], used(1, 61_000, 61_000), Cause::FirewallDrop),
-        (vec![], used(2, 61_000, 61_001), Cause::FirewallDrop),
-        (vec![], used(64_000, 1_024, 65_535), Cause::NatExhausted),
-        (vec![rule], Table { insert_failed: 0, ..used(2, 61_000, 61_001) }, Cause::FirewallDrop),
+        (vec![rule.clone()], used(1, 9), Cause::FirewallDrop),
+        (vec![], used(2, 9), Cause::FirewallDrop),
+        (vec![], used(2, 64_000), Cause::NatExhausted),
+        (vec![rule], Table { insert_failed: 0, ..used(2, 9) }, Cause::FirewallDrop),
     ] {
         let mut world = World::new(two_pods());
         world.record(seen(1, PodOut, &syn(SERVER)));

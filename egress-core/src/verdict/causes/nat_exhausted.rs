@@ -29,10 +29,10 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if table.insert_failed == 0 {
         return None;
     }
-    let (range, rule) = range(case, drop, ports);
+    let (range, used, rule) = range(case, drop, ports);
     let size = u32::from(range.1) - u32::from(range.0) + 1;
     // Two flows that happen to want the same port are no exhaustion.
-    if ports.count * 100 < size * USED_UP {
+    if used * 100 < size * USED_UP {
         return None;
     }
     let destination = std::net::SocketAddr::new(towards.destination.ip, towards.destination.port);
@@ -42,7 +42,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
          towards {destination}/{}{}.",
         case.packet_word(),
         case.target(),
-        ports.count,
+        used,
         range.0,
         range.1,
         towards.source,
@@ -51,7 +51,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     );
     let mut judgement =
         Judgement::new(Cause::NatExhausted, Confidence::Certain, place::stage(case, drop), summary)
-            .with("ports_in_use", ports.count)
+            .with("ports_in_use", used)
             .with("range", format!("{}-{}", range.0, range.1))
             .with("destination", destination.to_string())
             .with("source", towards.source.to_string())
@@ -64,22 +64,27 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     Some(place::facts(judgement, case, drop).advise(advice(rule, &holders)))
 }
 
-/// The ports that the translation may use: the narrowest range of a rule that holds all that are in use.
+/// The ports that the translation may use and how many it does: the narrowest range of a rule that holds the port it
+/// tried in vain.
 fn range<'a>(
     case: &'a Case<'_>,
     drop: &DropSeen,
     ports: &PortsInUse,
-) -> ((u16, u16), Option<&'a TranslationRule>) {
+) -> ((u16, u16), u32, Option<&'a TranslationRule>) {
     let v6 = drop.packet.tuple.source.ip.is_ipv6();
-    let rules = case.readings.translations(case.node.netns()).map(|read| read.rules.as_slice());
-    rules
-        .unwrap_or_default()
+    let tried = drop.conntrack.as_ref().map(|ct| ct.reply.destination.port).unwrap_or_default();
+    let read = case.readings.translations(case.node.netns());
+    let rule_of = |range| read?.rules.iter().find(|rule| rule.fits(v6) && rule.ports == Some(range));
+    ports
+        .ranges
         .iter()
-        .filter(|rule| rule.fits(v6))
-        .filter_map(|rule| Some((rule.ports?, Some(rule))))
-        .filter(|((low, high), _)| *low <= ports.lowest && ports.highest <= *high)
-        .min_by_key(|((low, high), _)| u32::from(*high) - u32::from(*low))
-        .unwrap_or((ANY, None))
+        .filter(|range| (range.lowest..=range.highest).contains(&tried))
+        .filter_map(|range| {
+            let ends = (range.lowest, range.highest);
+            Some((ends, range.count, Some(rule_of(ends)?)))
+        })
+        .min_by_key(|((low, high), ..)| high - low)
+        .unwrap_or((ANY, ports.count, None))
 }
 
 fn advice(rule: Option<&TranslationRule>, holders: &[String]) -> String {
