@@ -15,6 +15,7 @@ mod socket;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod translations;
 mod wire;
 
 use std::io;

@@ -2,6 +2,8 @@
 //!
 //! Needs root, the BPF object (`cargo xtask build-ebpf`), `ip` and `nft`; says so and passes where one is missing.
 
+#[path = "probe/full.rs"]
+mod full;
 #[path = "probe/site.rs"]
 mod site;
 

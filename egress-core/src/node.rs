@@ -1,9 +1,11 @@
 //! What the agent knows of its node: devices, routes, and who else filters packets there.
 
 mod attribution;
+mod outgoing;
 mod reading;
 mod routing;
 mod state;
+mod table;
 
 use std::net::IpAddr;
 
@@ -14,9 +16,11 @@ use crate::protocol::Protocol;
 use crate::verdict::SocketAddress;
 
 pub use attribution::Attribution;
+pub use outgoing::is_private;
 pub use reading::{Answer, Question, Queue, Reading, Readings, Refusal, RouteAnswer};
 pub use routing::{Decision as RoutingDecision, Routed, Rule, RuleAction};
 pub use state::NodeState;
+pub use table::{Holder, PortsInUse, RangeInUse, Table, Towards, TranslationRule, Translations};
 
 /// A change of the node, from netlink. Each replaces what was known of its subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

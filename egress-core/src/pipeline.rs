@@ -309,12 +309,13 @@ impl Pipeline {
     }
 
     fn succeeded(&mut self, event: &FlowEvent) {
-        if let Some(left) = event.journey.request(Tap::UplinkOut) {
-            if left.tuple.source.ip != event.client.source.ip {
-                self.node.note_translated();
-            } else if event.journey.answer(Tap::UplinkIn).is_some() {
-                self.node.note_untranslated_answer();
-            }
+        // An answer without translation is one that came from outside; one with it may be known by its client alone.
+        if let Some(left) = event.journey.request(Tap::UplinkOut)
+            && (left.tuple.source.ip != event.client.source.ip
+                || event.journey.answer(Tap::UplinkIn).is_some())
+        {
+            let (source, destination) = (left.tuple.source.ip, left.tuple.destination.ip);
+            self.node.note_answered(event.client.source.ip, source, destination);
         }
         if !self.book.is_empty()
             && let Some(frame) = self.frame(&event.client, None, event.at)

@@ -306,8 +306,13 @@ impl Run {
         } else {
             self.pods.netns(question.netns())
         };
-        let asked = match (&self.reader, netns) {
-            (Some(reader), Some(netns)) => reader.ask(question.clone(), netns),
+        let asked = match (&question, &self.reader, netns) {
+            // Conntrack's worker reads the node's; nobody reads a pod's.
+            (Question::Table { .. } | Question::Translations { .. }, ..) => {
+                let worker = self.conntrack.as_ref().filter(|_| question.netns() == self.netns.inode());
+                worker.is_some_and(|worker| worker.read(question.clone()))
+            }
+            (_, Some(reader), Some(netns)) => reader.ask(question.clone(), netns),
             _ => false,
         };
         if !asked {

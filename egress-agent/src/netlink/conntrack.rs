@@ -4,14 +4,16 @@
 //! on the packet path ever waits for the kernel. Entries of the default conntrack zone are found; an answer of
 //! `None` says that it has none.
 
+mod table;
 mod tuple;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use egress_core::node::{ConntrackAnswer, ConntrackQuery, NodeChange};
+use egress_core::node::{Answer, ConntrackAnswer, ConntrackQuery, NodeChange, Question, Reading};
 use egress_core::protocol::Protocol;
 use egress_core::verdict::SocketAddress;
 
@@ -19,7 +21,9 @@ use super::NetlinkError;
 use super::netfilter::{attributes, request};
 use super::netns::Netns;
 use super::socket::NetlinkSocket;
+use super::translations;
 use super::wire::{Message, REQUEST, be32};
+use table::Tables;
 
 /// `IPCTNL_MSG_CT_GET`
 const GET: u8 = 1;
@@ -36,9 +40,18 @@ const QUEUE: usize = 1024;
 /// Looks up conntrack entries of the node until it is dropped.
 #[derive(Debug)]
 pub struct Conntrack {
-    queue: Option<SyncSender<ConntrackQuery>>,
+    queue: Option<SyncSender<Ask>>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is asked.
+#[derive(Debug)]
+enum Ask {
+    /// An entry.
+    Entry(ConntrackQuery),
+    /// The table as a whole, or the rules that translate.
+    State(Question),
 }
 
 #[derive(Debug, Default)]
@@ -77,27 +90,11 @@ impl Conntrack {
     /// # Errors
     /// The namespace cannot be entered, or no socket opened.
     pub fn start(netns: &Netns, sink: impl Fn(NodeChange) + Send + 'static) -> Result<Self, NetlinkError> {
-        let mut socket = netns.run(|| NetlinkSocket::open(libc::NETLINK_NETFILTER))??;
-        let (queue, queries) = sync_channel(QUEUE);
+        let socket = netns.run(|| NetlinkSocket::open(libc::NETLINK_NETFILTER))??;
+        let (queue, asked) = sync_channel(QUEUE);
         let counters = Arc::new(Counters::default());
-        let count = Arc::clone(&counters);
-        let answer = move || {
-            for query in queries {
-                match look_up(&mut socket, query) {
-                    Ok(answer) => {
-                        let counter = if answer.reply.is_some() { &count.found } else { &count.missing };
-                        counter.fetch_add(1, Ordering::Relaxed);
-                        sink(NodeChange::Conntrack(answer));
-                    }
-                    // No answer: "there is no entry" would be a claim.
-                    Err(error) => {
-                        if count.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                            tracing::warn!(%error, "conntrack look-ups fail");
-                        }
-                    }
-                }
-            }
-        };
+        let mut worker = Worker { socket, tables: Tables::default(), counters: Arc::clone(&counters), sink };
+        let answer = move || worker.answer(&asked);
         let thread = std::thread::Builder::new()
             .name("conntrack".to_owned())
             .spawn(answer)
@@ -105,9 +102,19 @@ impl Conntrack {
         Ok(Self { queue: Some(queue), counters, thread: Some(thread) })
     }
 
-    /// Asks, without waiting. `false` (and counted) if too many questions are waiting.
+    /// Asks for an entry, without waiting. `false` (and counted) if too many questions are waiting.
     pub fn ask(&self, query: ConntrackQuery) -> bool {
-        let asked = self.queue.as_ref().map(|queue| queue.try_send(query));
+        self.put(Ask::Entry(query))
+    }
+
+    /// Asks for the state of the table or for the rules that translate, without waiting. `false` (and counted) if too
+    /// many questions are waiting.
+    pub fn read(&self, question: Question) -> bool {
+        self.put(Ask::State(question))
+    }
+
+    fn put(&self, ask: Ask) -> bool {
+        let asked = self.queue.as_ref().map(|queue| queue.try_send(ask));
         match asked {
             Some(Ok(())) => true,
             Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
@@ -126,6 +133,65 @@ impl Conntrack {
             missing: read(&self.counters.missing),
             failed: read(&self.counters.failed),
             shed: read(&self.counters.shed),
+        }
+    }
+}
+
+/// The thread's own.
+struct Worker<S> {
+    socket: NetlinkSocket,
+    tables: Tables,
+    counters: Arc<Counters>,
+    sink: S,
+}
+
+impl<S: Fn(NodeChange)> Worker<S> {
+    fn answer(&mut self, asked: &Receiver<Ask>) {
+        let mut follow = Instant::now();
+        loop {
+            match asked.recv_timeout(follow.saturating_duration_since(Instant::now())) {
+                Ok(Ask::Entry(query)) => self.entry(query),
+                Ok(Ask::State(question)) => {
+                    let answer = self.state(&question);
+                    (self.sink)(NodeChange::Reading(Reading { question, answer }));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    // Without conntrack there is nothing to follow; a question will say so.
+                    let _ = self.tables.note(&mut self.socket);
+                    follow = Instant::now() + table::WINDOW;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn entry(&mut self, query: ConntrackQuery) {
+        match look_up(&mut self.socket, query) {
+            Ok(answer) => {
+                let counter =
+                    if answer.reply.is_some() { &self.counters.found } else { &self.counters.missing };
+                counter.fetch_add(1, Ordering::Relaxed);
+                (self.sink)(NodeChange::Conntrack(answer));
+            }
+            // No answer: "there is no entry" would be a claim.
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn state(&mut self, question: &Question) -> Option<Answer> {
+        let answer = match question {
+            Question::Table { towards, .. } => {
+                self.tables.state(&mut self.socket, *towards).map(Answer::Table)
+            }
+            Question::Translations { .. } => Ok(Answer::Translations(translations::read(&mut self.socket))),
+            _ => return None,
+        };
+        answer.inspect_err(|error| self.failed(error)).ok()
+    }
+
+    fn failed(&self, error: &NetlinkError) {
+        if self.counters.failed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(%error, "conntrack look-ups fail");
         }
     }
 }
@@ -162,17 +228,21 @@ impl ConntrackTable {
     /// # Errors
     /// The kernel has no conntrack, or refuses.
     pub fn usage(&mut self) -> Result<ConntrackUsage, NetlinkError> {
-        let doing = "read the conntrack usage";
-        let asked = request(libc::NFNL_SUBSYS_CTNETLINK, GET_STATS, REQUEST, unspecified());
-        let usage = self.socket.get(doing, &asked, |message| {
-            let figures = attributes(&message);
-            Some(ConntrackUsage {
-                entries: be32(figures.get(CTA_STATS_GLOBAL_ENTRIES)?)?,
-                limit: be32(figures.get(CTA_STATS_GLOBAL_MAX_ENTRIES)?)?,
-            })
-        })?;
-        usage.ok_or(NetlinkError::Malformed { doing, what: "no figures" })
+        usage(&mut self.socket)
     }
+}
+
+fn usage(socket: &mut NetlinkSocket) -> Result<ConntrackUsage, NetlinkError> {
+    let doing = "read the conntrack usage";
+    let asked = request(libc::NFNL_SUBSYS_CTNETLINK, GET_STATS, REQUEST, unspecified());
+    let usage = socket.get(doing, &asked, |message| {
+        let figures = attributes(&message);
+        Some(ConntrackUsage {
+            entries: be32(figures.get(CTA_STATS_GLOBAL_ENTRIES)?)?,
+            limit: be32(figures.get(CTA_STATS_GLOBAL_MAX_ENTRIES)?)?,
+        })
+    })?;
+    usage.ok_or(NetlinkError::Malformed { doing, what: "no figures" })
 }
 
 fn unspecified() -> u8 {

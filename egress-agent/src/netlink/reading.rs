@@ -73,6 +73,8 @@ fn answer(question: &Question) -> Option<Answer> {
         Question::Device { index, .. } => device::read(*index),
         Question::Route { to, .. } => route::read(*to).map(Some),
         Question::Neighbour { index, ip, .. } => neighbour::read(*index, *ip),
+        // Conntrack's own worker is asked for these.
+        Question::Table { .. } | Question::Translations { .. } => Ok(None),
     };
     answer.unwrap_or_else(|error| {
         tracing::debug!(%error, "not read");

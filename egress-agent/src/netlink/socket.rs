@@ -94,6 +94,16 @@ impl NetlinkSocket {
         }
     }
 
+    /// Goes through a whole table once, as it changes: for large tables of which nothing is kept.
+    pub(super) fn scan(
+        &mut self,
+        doing: &'static str,
+        request: &Request,
+        each: impl FnMut(Message<'_>),
+    ) -> Result<(), NetlinkError> {
+        self.exchange(doing, request, each).map(drop)
+    }
+
     /// Asks for one entry. `None`: the kernel has none (`ENOENT`).
     pub(super) fn get<T>(
         &mut self,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Route;
+use super::{Route, Table, Towards, Translations};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -58,6 +58,18 @@ pub enum Question {
         /// Next hop.
         ip: IpAddr,
     },
+    /// How full the conntrack table is, what it failed at just now, and who holds its entries.
+    Table {
+        /// Namespace.
+        netns: u32,
+        /// Count the ports that translation uses towards a destination as well.
+        towards: Option<Towards>,
+    },
+    /// The rules that translate sources.
+    Translations {
+        /// Namespace.
+        netns: u32,
+    },
 }
 
 impl Question {
@@ -69,7 +81,9 @@ impl Question {
             | Self::Socket { netns, .. }
             | Self::Device { netns, .. }
             | Self::Route { netns, .. }
-            | Self::Neighbour { netns, .. } => *netns,
+            | Self::Neighbour { netns, .. }
+            | Self::Table { netns, .. }
+            | Self::Translations { netns } => *netns,
         }
     }
 }
@@ -118,6 +132,10 @@ pub enum Answer {
         /// `reachable`, `stale`, `incomplete`, `failed`, …
         state: String,
     },
+    /// The conntrack table.
+    Table(Table),
+    /// The rules that translate sources.
+    Translations(Translations),
 }
 
 /// How full a socket's queue is.
@@ -203,6 +221,24 @@ impl Readings {
     #[must_use]
     pub fn is_answered(&self, question: &Question, since: Mono) -> bool {
         self.answers.get(question).is_some_and(|(at, _)| *at >= since)
+    }
+
+    /// What was read of the conntrack table of a namespace.
+    #[must_use]
+    pub fn table(&self, question: &Question) -> Option<&Table> {
+        match self.get(question)? {
+            Answer::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The rules that translate sources in a namespace.
+    #[must_use]
+    pub fn translations(&self, netns: u32) -> Option<&Translations> {
+        match self.get(&Question::Translations { netns })? {
+            Answer::Translations(rules) => Some(rules),
+            _ => None,
+        }
     }
 
     /// The last answer.

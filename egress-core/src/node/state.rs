@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::outgoing::Outgoing;
 use super::routing::{Decision, Routed};
 use super::{Device, DeviceProgram, DeviceRole, FilterAnswer, Filters, LinkState, NodeNetwork, Route};
 use crate::decode::Tap;
@@ -25,10 +26,8 @@ pub struct NodeState {
     pod_devices: HashMap<u32, (String, u32)>,
     /// Devices and directions that carried traffic since they are watched.
     carried: HashSet<(u32, Tap)>,
-    /// Some flow of a pod left translated.
-    translates: bool,
-    /// Some flow that left with its pod's own address was answered from outside.
-    untranslated_answered: bool,
+    /// What flows of pods have shown of source translation.
+    outgoing: Outgoing,
     /// Routes that went away with their device, while it is down.
     lost: Vec<(String, Route)>,
 }
@@ -129,26 +128,27 @@ impl NodeState {
         self.carried.insert((ifindex, tap));
     }
 
-    /// A flow of a pod was seen to leave with another source.
-    pub const fn note_translated(&mut self) {
-        self.translates = true;
+    /// A flow of a pod left with this source for this destination, and was answered.
+    pub fn note_answered(&mut self, client: IpAddr, source: IpAddr, destination: IpAddr) {
+        self.outgoing.note(client, source, destination);
     }
 
-    /// A flow that left with its pod's own address was answered.
-    pub const fn note_untranslated_answer(&mut self) {
-        self.untranslated_answered = true;
-    }
-
-    /// Flows of pods leave translated here.
+    /// Flows of pods leave translated here, in this family.
     #[must_use]
-    pub const fn translates(&self) -> bool {
-        self.translates
+    pub const fn translates(&self, v6: bool) -> bool {
+        self.outgoing.translates(v6)
     }
 
-    /// Flows of pods are answered here without translation.
+    /// Flows of pods are answered here without translation: from networks such as this address is in.
     #[must_use]
-    pub const fn answers_untranslated(&self) -> bool {
-        self.untranslated_answered
+    pub fn answers_untranslated(&self, from: IpAddr) -> bool {
+        self.outgoing.answers_untranslated(from)
+    }
+
+    /// Something that left with this source was answered.
+    #[must_use]
+    pub fn answered_as(&self, source: IpAddr) -> bool {
+        self.outgoing.answered_as(source)
     }
 
     /// Whether this device carried traffic in this direction since it is watched.

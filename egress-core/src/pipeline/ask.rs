@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::decode::{DropSeen, DropSite, Tap, Tuple};
+use crate::decode::{DropSeen, DropSite, FilterKind, Tap, Tuple};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
 use crate::time::Mono;
-use crate::verdict::questions;
+use crate::verdict::{PeerKind, questions};
 
 /// How long a failure waits for answers.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -115,6 +115,12 @@ impl Pipeline {
     fn questions_of_drop(&self, drop: &DropSeen, role: DropRole) -> Vec<Question> {
         match drop.site {
             DropSite::Resource => questions::queue(drop),
+            // Rules of iptables-legacy and conntrack itself drop in the same function.
+            DropSite::Filter(FilterKind::Netfilter)
+                if role == DropRole::Opening && self.node.is_node(drop.netns) =>
+            {
+                questions::conntrack(drop, self.node.netns())
+            }
             DropSite::ReversePath => questions::reverse_path(drop, &self.node),
             // The node's routes are known; those of a pod are not.
             DropSite::Neighbour if drop.netns != self.node.netns() => {
@@ -130,8 +136,13 @@ impl Pipeline {
 
     fn questions_of_silence(&self, event: &FlowEvent) -> Vec<Question> {
         let journey = &event.journey;
-        if journey.request(Tap::UplinkOut).is_some() {
-            return Vec::new();
+        if let Some(left) = journey.request(Tap::UplinkOut) {
+            let (to, at) = (left.tuple.destination, event.first);
+            let due = left.tuple.source.ip == event.client.source.ip
+                && self.index.resolve(to.ip, to.port, event.client.transport(), at).kind
+                    == PeerKind::External;
+            let netns = self.node.netns();
+            return if due { vec![Question::Translations { netns }] } else { Vec::new() };
         }
         let Some(delivered) = journey.request(Tap::PodIn) else {
             return questions::next_hop(event, &self.node).into_iter().collect();

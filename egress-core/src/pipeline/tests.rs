@@ -4,9 +4,10 @@ mod connection;
 mod dns;
 mod mesh;
 mod mtu;
-mod route;
 mod resolver;
+mod route;
 mod segments;
+mod service;
 mod tcp;
 mod upstream;
 mod wire;
@@ -61,6 +62,7 @@ impl World {
                 .to_vec(),
             functions: [
                 (1000, 2000, "nft_do_chain"),
+                (3000, 4000, "nf_hook_slow"),
                 (5000, 6000, "ip_forward"),
                 (7000, 8000, "ip_error"),
                 (9000, 10_000, "__dev_queue_xmit"),

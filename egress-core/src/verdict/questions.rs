@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Case, Judgement};
 use crate::decode::{DropSeen, Tap};
 use crate::flow::FlowEvent;
-use crate::node::{NodeState, Question, Refusal, Route, Routed, RoutingDecision};
+use crate::node::{NodeState, Question, Refusal, Route, Routed, RoutingDecision, Towards};
 use crate::protocol::Protocol;
 
 /// Which queue was full, by reason and function.
@@ -168,6 +168,31 @@ pub(crate) fn refusal(decision: &RoutingDecision<'_>) -> Option<Refusal> {
 pub(crate) fn outdated(event: &FlowEvent, drop: &DropSeen, node: &NodeState) -> bool {
     let input = input(drop, node);
     refusal(&node.route(&routed(event, drop, node, input.as_deref()))).is_none()
+}
+
+/// What decides whether conntrack itself dropped an opening packet: rules and conntrack look the same there.
+pub(crate) fn conntrack(drop: &DropSeen, netns: u32) -> Vec<Question> {
+    let mut questions = vec![table(drop, netns)];
+    if towards(drop).is_some() {
+        questions.push(Question::Translations { netns });
+    }
+    questions
+}
+
+/// The state of the conntrack table that decides this drop.
+pub(crate) fn table(drop: &DropSeen, netns: u32) -> Question {
+    Question::Table { netns, towards: towards(drop) }
+}
+
+/// The destination of a drop whose source had just been translated.
+pub(crate) fn towards(drop: &DropSeen) -> Option<Towards> {
+    let ct = drop.conntrack.as_ref()?;
+    let translated = ct.reply.destination != ct.original.source;
+    translated.then(|| Towards {
+        protocol: ct.original.transport(),
+        source: ct.reply.destination.ip,
+        destination: ct.reply.source,
+    })
 }
 
 /// Names the gateway by which a packet left the node by this device, where policy routing (an egress gateway) chose it.

@@ -52,7 +52,7 @@ fn init(modules: &[String], tests: &[String]) -> String {
     format!(
         "#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/tmp RUST_BACKTRACE=0
+export PATH=/bin HOME=/tmp RUST_BACKTRACE=0 EGRESS_OWN_MACHINE=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

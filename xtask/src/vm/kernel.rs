@@ -18,9 +18,17 @@ pub(super) struct Kernel {
     modules: PathBuf,
 }
 
-/// Modules that the tests need, with what they in turn need: a veth pair, nftables, clsact with other filters.
-const MODULES: &[&str] =
-    &["veth", "nf_tables", "nf_conntrack", "nft_ct", "sch_ingress", "cls_bpf", "cls_u32"];
+/// Modules that the tests need, with what they in turn need: a veth pair, nftables, conntrack over netlink, clsact with other filters.
+const MODULES: &[&str] = &[
+    "veth",
+    "nf_tables",
+    "nf_conntrack",
+    "nf_conntrack_netlink",
+    "nft_ct",
+    "sch_ingress",
+    "cls_bpf",
+    "cls_u32",
+];
 
 impl Kernel {
     /// The newest cloud kernel of a release line that apt offers.

@@ -82,9 +82,9 @@ status:
             },
         ],
         dns: Box::default(),
-        trouble: None,
         // The annotation is for file sources only.
         netns_path: None,
+        trouble: None,
     };
     assert_eq!(pod, expected);
 }

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use egress_core::node::{ConntrackAnswer, ConntrackQuery, NodeChange};
+use egress_core::node::{
+    Answer, ConntrackAnswer, ConntrackQuery, Holder, NodeChange, Question, RangeInUse, Towards,
+};
 use egress_core::protocol::Protocol;
 use egress_core::verdict::SocketAddress;
 
@@ -175,4 +177,93 @@ fn the_translation_of_an_echo_request_is_found() {
         let (from, to) = await_event(&told, |answer| answer.query == query).0.reply.unwrap();
         assert_eq!((from.ip, to.ip, to.port != 0), (server, node, true));
     }
+}
+
+/// Two clients hold the only two ports of a masquerade rule, and a third one fails.
+#[test]
+fn ports_in_use_and_the_rule_that_gives_them_are_found() {
+    let Some(lab) = Topology::build() else { return };
+    run(&lab.node, "nft 'insert rule inet nat post oifname up0 meta l4proto tcp masquerade to :61000-61001'");
+    let (tell, told) = channel();
+    let conntrack = Conntrack::start(&lab.node, move |change| {
+        if let NodeChange::Reading(reading) = change {
+            tell.send(reading).unwrap();
+        }
+    })
+    .unwrap();
+    let netns = lab.node.inode();
+    for (server, node) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+        let [server, node]: [IpAddr; 2] = [server, node].map(|ip| ip.parse().unwrap());
+        let listener = lab.outside.run(|| TcpListener::bind((server, 8443)).unwrap()).unwrap();
+        let connect = || {
+            let wait = std::time::Duration::from_millis(300);
+            lab.pod.run(|| TcpStream::connect_timeout(&(server, 8443).into(), wait)).unwrap()
+        };
+        let held: Vec<TcpStream> = (0..2).map(|_| connect().unwrap()).collect();
+        assert!(connect().is_err());
+        let destination = SocketAddress { ip: server, port: 8443 };
+        let towards = Towards { protocol: Protocol::Tcp, source: node, destination };
+        let question = Question::Table { netns, towards: Some(towards) };
+        assert!(conntrack.read(question.clone()));
+        let reading = await_event(&told, |reading| reading.question == question).0;
+        let Some(Answer::Table(table)) = reading.answer else { panic!("{reading:?}") };
+        assert!(table.insert_failed >= 1 && table.dropped >= table.insert_failed, "{table:?}");
+        assert!(table.entries >= 2 && table.limit >= 1000 && table.holders.is_empty(), "{table:?}");
+        let ports = table.ports.unwrap();
+        assert_eq!(ports.count, 2);
+        assert_eq!(ports.ranges, vec![RangeInUse { lowest: 61000, highest: 61001, count: 2 }]);
+        let client = held[0].local_addr().unwrap().ip();
+        assert_eq!(ports.holders, vec![Holder { ip: client, entries: 2 }]);
+        drop(listener);
+    }
+    let question = Question::Translations { netns };
+    assert!(conntrack.read(question.clone()));
+    let reading = await_event(&told, |reading| reading.question == question).0;
+    let Some(Answer::Translations(read)) = reading.answer else { panic!("{reading:?}") };
+    let said: Vec<(String, Option<(u16, u16)>)> =
+        read.rules.iter().map(|rule| (rule.action.clone(), rule.ports)).collect();
+    assert_eq!(said, [("masquerade".to_owned(), Some((61000, 61001))), ("masquerade".to_owned(), None)]);
+    assert!(read.unread.is_empty() && read.rules[0].place.starts_with("inet nat post handle "));
+}
+
+/// Rules of iptables-nft are told with their ports, addresses and comments.
+#[test]
+fn rules_of_iptables_that_translate_are_read() {
+    if !have("iptables-nft") || !have("ip6tables-nft") {
+        return;
+    }
+    let Some(node) = netns() else { return };
+    run(
+        &node,
+        "iptables-nft -t nat -A POSTROUTING -p tcp -m comment --comment cali:x -j MASQUERADE --to-ports 61000-61001
+         iptables-nft -t nat -A POSTROUTING -j SNAT --to-source 192.0.2.9
+         iptables-nft -t nat -A PREROUTING -j DNAT --to-destination 192.0.2.8
+         ip6tables-nft -t nat -A POSTROUTING -p udp -j MASQUERADE --to-ports 50000-50009
+         ip6tables-nft -t nat -A POSTROUTING -p tcp -j SNAT --to-source [2001:db8::9]:40000-40001",
+    );
+    let (tell, told) = channel();
+    let conntrack = Conntrack::start(&node, move |change| {
+        if let NodeChange::Reading(reading) = change {
+            tell.send(reading).unwrap();
+        }
+    })
+    .unwrap();
+    let question = Question::Translations { netns: node.inode() };
+    assert!(conntrack.read(question.clone()));
+    let reading = await_event(&told, |reading| reading.question == question).0;
+    let Some(Answer::Translations(read)) = reading.answer else { panic!("{reading:?}") };
+    let said: Vec<String> = read
+        .rules
+        .iter()
+        .map(|rule| format!("{} {} {:?} {:?}", rule.family, rule.action, rule.ports, rule.comment.as_deref()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "ip masquerade Some((61000, 61001)) Some(\"cali:x\")",
+            "ip snat to 192.0.2.9 None None",
+            "ip6 masquerade Some((50000, 50009)) None",
+            "ip6 snat to 2001:db8::9 Some((40000, 40001)) None",
+        ]
+    );
 }

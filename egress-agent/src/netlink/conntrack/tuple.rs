@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egress_core::node::ConntrackQuery;
+use egress_core::node::{ConntrackQuery, Towards};
 use egress_core::protocol::Protocol;
 use egress_core::verdict::SocketAddress;
 
@@ -57,7 +57,22 @@ pub(super) fn encode(query: &ConntrackQuery) -> Option<Encoded> {
     })
 }
 
+/// Prepares the reply tuple of flows towards a destination; their port is left open.
+pub(super) fn encode_reply(towards: &Towards) -> Option<Encoded> {
+    let Towards { protocol, source, destination } = *towards;
+    encode(&ConntrackQuery {
+        protocol,
+        source: destination,
+        destination: SocketAddress { ip: source, port: 0 },
+    })
+}
+
 impl Encoded {
+    /// Writes the tuple as this attribute.
+    pub(super) fn write_in(&self, request: Request, attribute: u16) -> Request {
+        request.nest(attribute, |attributes| self.write(attributes))
+    }
+
     /// Writes the attributes of the tuple.
     pub(super) fn write(&self, request: Request) -> Request {
         let (source, destination) = (self.query.source, self.query.destination);

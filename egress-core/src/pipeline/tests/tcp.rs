@@ -142,6 +142,8 @@ fn an_untranslated_syn_without_answer_is_missing_nat() {
     world.record(seen(1, UplinkOut, &syn()));
     world.record(syn_again(1001, CLIENT, SERVER));
     world.record(syn_again(2001, CLIENT, SERVER));
+    // It waits a moment for the rules that translate.
+    world.until(2300);
     assert_eq!(world.only().cause, Cause::NatMissing);
 }
 

@@ -153,6 +153,37 @@ pub(super) fn dropped_for(millis: u64, packet: &[u8], reason: u32) -> Vec<u8> {
     record_bytes(&record).to_vec()
 }
 
+/// The caller of the netfilter hooks dropped a packet of the client: before routing, or (`late`) after it, where
+/// conntrack gives its client, its server and the source it was translated to.
+pub(super) fn dropped_at(millis: u64, packet: &[u8], late: bool, ct: Option<(End, End, End)>) -> Vec<u8> {
+    let mut record: DropRecord = egress_common::read_record(&dropped(millis, packet)).unwrap();
+    record.location = 3100;
+    if late {
+        record.header.ifindex = record.dst_ifindex;
+    } else {
+        record.header.flags = 0;
+        record.dst_ifindex = 0;
+    }
+    if let Some((client, server, translated)) = ct {
+        record.header.flags |= flags::HAS_CONNTRACK;
+        record.ct_original = ct_tuple(client, server);
+        record.ct_reply = ct_tuple(server, translated);
+    }
+    record_bytes(&record).to_vec()
+}
+
+/// `struct nf_conntrack_tuple` of TCP over IPv4.
+fn ct_tuple(from: End, to: End) -> [u8; 40] {
+    let mut raw = [0; 40];
+    raw[..4].copy_from_slice(&ip(from.0).octets());
+    raw[16..18].copy_from_slice(&from.1.to_be_bytes());
+    raw[18..20].copy_from_slice(&2_u16.to_ne_bytes());
+    raw[20..24].copy_from_slice(&ip(to.0).octets());
+    raw[36..38].copy_from_slice(&to.1.to_be_bytes());
+    raw[38] = 6;
+    raw
+}
+
 /// The node dropped a packet for this reason, in this function (numbers as the world names them).
 pub(super) fn dropped_by(millis: u64, packet: &[u8], reason: u32, location: u64) -> Vec<u8> {
     let bytes = dropped(millis, packet);

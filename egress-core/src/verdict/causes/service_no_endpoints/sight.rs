@@ -82,10 +82,10 @@ pub(super) fn by_kube_proxy(case: &Case<'_>, drop: &DropSeen) -> bool {
     {
         return false;
     }
-    let Attribution::Only { table, .. } = place::attribution(case, drop) else { return false };
-    if table.ends_with(" kube-proxy") {
+    if place::owner(case, drop).is_some_and(|owner| owner.name == "kube-proxy") {
         return true;
     }
+    let Attribution::Only { table, .. } = place::attribution(case, drop) else { return false };
     let hook = place::hook(case, drop).as_str().to_ascii_lowercase();
     let mut chains = case
         .node
@@ -94,14 +94,12 @@ pub(super) fn by_kube_proxy(case: &Case<'_>, drop: &DropSeen) -> bool {
         .iter()
         .filter(|chain| chain.hook == hook && format!("{} {}", chain.family, chain.table) == table)
         .peekable();
-    // As kube-proxy names its chains in iptables.
+    // Several of the chains that kube-proxy makes in iptables.
+    let its_own = |rule: &String| {
+        ["SERVICES", "EXTERNAL-SERVICES", "NODEPORTS", "FORWARD", "FIREWALL", "PROXY-FIREWALL"].iter().any(
+            |name| rule.strip_prefix("chain KUBE-").is_some_and(|rest| rest.starts_with(&format!("{name} "))),
+        )
+    };
     chains.peek().is_some()
-        && chains.all(|chain| {
-            !chain.drops_by_default
-                && chain.dropping_rules.iter().all(|rule| {
-                    rule.starts_with("chain KUBE-SERVICES ")
-                        || rule.starts_with("chain KUBE-EXTERNAL-SERVICES ")
-                        || rule.starts_with("chain KUBE-NODEPORTS ")
-                })
-        })
+        && chains.all(|chain| !chain.drops_by_default && chain.dropping_rules.iter().all(its_own))
 }
