@@ -23,6 +23,7 @@ pub(crate) const LAB: &[Tool] = &[
     Tool { program: "nft", package: "nftables", why: "enforces policies and masquerades in the routed lab" },
     Tool { program: "iptables-nft", package: "iptables", why: "enforces policies in the bridge lab" },
     Tool { program: "iptables-legacy", package: "iptables", why: "enforces a policy the old way" },
+    Tool { program: "ipset", package: "ipset", why: "enforces policies by sets of addresses" },
 ];
 
 /// Installs what is missing. Works again when run twice.

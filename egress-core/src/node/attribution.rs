@@ -67,7 +67,7 @@ impl NodeState {
         let hook = if drop.hook == Hook::Unknown { Hook::Unknown } else { likely.unwrap_or(drop.hook) };
         let Some(filters) = self.filters_of(drop.netns) else { return (Attribution::Unknown, hook) };
         let backends: &[&str] = match kind {
-            // The rule engine freed it itself: a rule, and not a chain's policy.
+            // The rule engine freed it itself.
             FilterKind::Nftables => &["nftables"],
             _ => &["iptables-legacy", "nftables"],
         };
@@ -93,14 +93,14 @@ impl NodeState {
 
     /// Whether a chain can have made a drop that shows in this way.
     fn can_drop(&self, chain: &FilterChain, kind: FilterKind) -> bool {
-        let has_rule = !chain.dropping_rules.is_empty();
-        if kind == FilterKind::Nftables {
-            return chain.backend == "nftables" && has_rule;
+        if !chain.drops_by_default && chain.dropping_rules.is_empty() {
+            return false;
         }
-        // A chain's policy, and every drop of iptables-legacy, is carried out by the caller of the hooks. Before 6.7
-        // rules of nftables are too.
-        let rules = chain.backend != "nftables" || !self.rules_free_packets;
-        chain.drops_by_default || (rules && has_rule)
+        // Drops of iptables-legacy are carried out by the caller of the hooks. Before 6.7 those of nftables are too.
+        match kind {
+            FilterKind::Nftables => chain.backend == "nftables",
+            _ => chain.backend != "nftables" || !self.rules_free_packets,
+        }
     }
 
     fn spots(&self, drop: &DropSeen) -> Spots {
