@@ -2,6 +2,7 @@
 //! function; time is in the inputs.
 
 mod count;
+mod drift;
 mod filters;
 mod frame;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub struct Pipeline {
     losses: VecDeque<(Mono, u64)>,
     /// Drops of filters whose names are still to come.
     filters: filters::Unattributed,
+    drift: drift::Drift,
     undecoded: u64,
     expired: Mono,
 }
@@ -77,6 +79,7 @@ impl Pipeline {
             dropped: HashMap::new(),
             losses: VecDeque::new(),
             filters: filters::Unattributed::default(),
+            drift: drift::Drift::default(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -178,6 +181,7 @@ impl Pipeline {
     }
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
+        self.drift.note_change(&change, at);
         self.index.apply(change, at);
     }
 
@@ -263,6 +267,7 @@ impl Pipeline {
         if !self.book.is_empty() {
             self.clear(&event.client, None, event.at);
         }
+        self.compare(event);
     }
 
     fn clear(&mut self, client: &crate::decode::Tuple, name: Option<&str>, at: Mono) {

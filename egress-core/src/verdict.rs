@@ -10,6 +10,7 @@ mod path;
 
 pub use book::{Book, Subject};
 pub use case::Case;
+pub(crate) use causes::place::owner::enforces_policies;
 pub use evidence::evidence;
 pub use judge::{Judgement, judge};
 pub use model::{

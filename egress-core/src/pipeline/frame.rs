@@ -10,6 +10,7 @@ use crate::identity::Endpoint;
 use crate::node::ConntrackQuery;
 use crate::policy::{self, PolicyFlow};
 use crate::protocol::Protocol;
+use crate::tally::Tally;
 use crate::time::Mono;
 use crate::verdict::{
     self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Translation, Verdict,
@@ -112,7 +113,8 @@ impl Pipeline {
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
-        let Some(judgement) = verdict::judge(&case) else { return };
+        let Some(mut judgement) = verdict::judge(&case) else { return };
+        let drift = self.drift(&case, &mut judgement);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
         let subject = frame.subject(&event.client, subject_name.clone());
         let mut peer = frame.peer().peer_ref(subject.peer.port, protocol, subject_name.or(known_name));
@@ -158,6 +160,9 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
+        if let Some(what) = drift {
+            self.tallies.push(Tally { pod: Arc::clone(&frame.pod), what });
+        }
         if let Some(filtered) = case.filtered() {
             self.filters.note(event, filtered, &self.node);
         }

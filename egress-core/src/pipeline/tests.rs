@@ -1,6 +1,7 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
 mod dns;
+mod filters;
 mod tcp;
 mod wire;
 
@@ -48,7 +49,11 @@ impl World {
         };
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {
-            reasons: vec![(7, "NETFILTER_DROP".to_owned()), (3, "NO_SOCKET".to_owned())],
+            reasons: vec![
+                (7, "NETFILTER_DROP".to_owned()),
+                (3, "NO_SOCKET".to_owned()),
+                (8, "TC_INGRESS".to_owned()),
+            ],
             functions: vec![(1000, 2000, "nft_do_chain".to_owned()), (5000, 6000, "ip_forward".to_owned())],
         });
         world

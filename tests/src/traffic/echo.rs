@@ -39,7 +39,7 @@ fn ask(args: &Args) -> io::Result<u64> {
         if args.peer.is_ipv6() { (libc::IPPROTO_ICMPV6, 128, 129) } else { (libc::IPPROTO_ICMP, 8, 0) };
     let any: IpAddr = if args.peer.is_ipv6() { [0_u16; 8].into() } else { [0_u8; 4].into() };
     let socket = RawSocket::bind(any, protocol)?;
-    let [high, low] = (std::process::id() as u16).to_be_bytes();
+    let [.., high, low] = std::process::id().to_be_bytes();
     for sequence in 0..args.count {
         let [upper, lower] = sequence.to_be_bytes();
         let mut packet = vec![request, 0, 0, 0, high, low, upper, lower];
@@ -76,5 +76,5 @@ fn checksum(bytes: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !(sum as u16)
+    !u16::try_from(sum).unwrap_or_default()
 }

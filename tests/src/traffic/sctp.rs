@@ -82,7 +82,7 @@ pub fn connect(args: &ConnectArgs) -> Result<()> {
     let start = Instant::now();
     let result = open(args);
     super::print(&Outcome {
-        outcome: result.as_ref().map_or_else(word, |word| word).to_owned(),
+        outcome: result.as_ref().copied().unwrap_or_else(word).to_owned(),
         peer: args.peer.to_string(),
         errno: result.err().and_then(|error| error.raw_os_error()).unwrap_or(0),
         seconds: start.elapsed().as_secs_f64(),
@@ -94,7 +94,7 @@ pub fn connect(args: &ConnectArgs) -> Result<()> {
 fn open(args: &ConnectArgs) -> io::Result<&'static str> {
     let any: IpAddr = if args.peer.is_ipv6() { [0_u16; 8].into() } else { [0_u8; 4].into() };
     let socket = RawSocket::bind(any, libc::IPPROTO_SCTP)?;
-    let port = 40_000 + (std::process::id() % 20_000) as u16;
+    let port = 40_000 + u16::try_from(std::process::id() % 20_000).unwrap_or_default();
     for _ in 0..args.count {
         socket.send(args.peer.ip(), &packet_of(INIT, port, args.peer.port(), 0))?;
         let deadline = Instant::now() + Duration::from_secs(1);
@@ -136,7 +136,8 @@ fn packet_of(chunk: u8, from: u16, to: u16, tag: u32) -> Vec<u8> {
         body.extend([0, 7, 0, 8, 1, 2, 3, 4]);
     }
     packet.extend([chunk, 0]);
-    packet.extend((body.len() as u16 + 4).to_be_bytes());
+    // No body here is that long.
+    packet.extend(u16::try_from(body.len() + 4).unwrap_or(u16::MAX).to_be_bytes());
     packet.extend(body);
     let sum = crc32c(&packet).to_le_bytes();
     packet[8..HEADER].copy_from_slice(&sum);

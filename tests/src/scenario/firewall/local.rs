@@ -1,9 +1,10 @@
 //! Filters of this machine that no policy explains: named programs, rejections made here, chain policies, and filters
 //! inside the pod.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Scenario, program};
+use super::super::{Run, Scenario, program};
 use super::verdict;
 use crate::bpf::{Hook, Shot};
 use crate::enforce::{Backend, Match, Refusal};
@@ -55,6 +56,20 @@ pub(super) fn all() -> Vec<Scenario> {
         .expect(|| Expect {
             detail: &[("program", "xdp_shield"), ("device", "cali0")],
             says: &[("/path/1/where", "XDP of cali0")],
+            ..verdict(Family::V4)
+        }),
+        Scenario::new(
+            "firewall-cgroup",
+            Topology::Routed,
+            "a BPF program on the egress of the pod's cgroup drops the SYN before it leaves the pod",
+            cgroup,
+        )
+        .needs(|| unified().is_none().then(|| "no cgroup2 hierarchy is mounted".to_owned()))
+        .expect(|| Expect {
+            stage: "pod",
+            broken: ("pod", "dropped"),
+            detail: &[("reason", "BPF_CGROUP_EGRESS")],
+            says: &[("/summary", "attached to the pod's cgroup"), ("/fix/text", "bpftool cgroup tree")],
             ..verdict(Family::V4)
         }),
         Scenario::new(
@@ -167,4 +182,28 @@ pub(super) fn all() -> Vec<Scenario> {
             ..verdict(Family::V4)
         }),
     ]
+}
+
+/// Where cgroup2 is mounted.
+fn unified() -> Option<PathBuf> {
+    let candidates = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    candidates.into_iter().find(|path| path.join("cgroup.controllers").exists())
+}
+
+fn cgroup(run: &mut Run) -> anyhow::Result<()> {
+    let folder = unified().unwrap_or_default().join(run.lab.tag());
+    std::fs::create_dir(&folder)?;
+    let result = dial_in(run, &folder);
+    // Its only process has ended.
+    std::fs::remove_dir(&folder)?;
+    result
+}
+
+fn dial_in(run: &mut Run, folder: &Path) -> anyhow::Result<()> {
+    if run.broken() {
+        let shot = Shot::attach_cgroup(folder, "sandbox_egress", GITHUB.of(Family::V4))?;
+        run.lab.keep(shot);
+    }
+    let folder = folder.display().to_string();
+    run.dial_with(Family::V4, GITHUB, 443, "timeout", &["--timeout", "1.4", "--cgroup", &folder])
 }
