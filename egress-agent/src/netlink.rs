@@ -9,6 +9,7 @@ pub mod filters;
 mod netfilter;
 pub mod netns;
 pub mod network;
+pub mod reading;
 mod socket;
 mod stop;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod object;
 mod offsets;
+mod pod_ips;
 pub mod programs;
 mod reasons;
 mod ring;
@@ -42,8 +43,6 @@ use crate::status::{EventCount, HookState, HookStatus};
 
 /// Entries of the map of namespaces.
 const NETNS_LIMIT: u32 = 2048;
-/// Entries of the map of pod addresses.
-const POD_IP_LIMIT: u32 = 4096;
 
 /// Whether the agent was built with the eBPF programs inside.
 pub fn is_built() -> Result<(), ProbeError> {
@@ -76,7 +75,7 @@ pub struct Probe {
     aggregates: aggregates::Aggregates,
     stats: stats::Stats,
     netns: HashMap<MapData, u32, Plain<NetnsEntry>>,
-    pod_ips: HashMap<MapData, [u8; 16], u32>,
+    pod_ips: pod_ips::PodIps,
     /// Keeps the rings findable: user space holds the only reference to the map besides the programs.
     _rings_map: ArrayOfMaps<MapData>,
     ebpf: Ebpf,
@@ -107,8 +106,7 @@ impl Probe {
         let stats = stats::Stats::new(&mut ebpf)?;
         let netns = HashMap::try_from(stats::take(&mut ebpf, "NETNS")?)
             .map_err(|error| map_error("NETNS", &error))?;
-        let pod_ips = HashMap::try_from(stats::take(&mut ebpf, "POD_IPS")?)
-            .map_err(|error| map_error("POD_IPS", &error))?;
+        let pod_ips = pod_ips::PodIps::new(&mut ebpf)?;
         let taps = attach::Taps::load(&mut ebpf, config.heartbeat_jiffies == 0);
         hooks.push(kallsyms_status(&mut names));
         let mut probe = Self {
@@ -188,12 +186,12 @@ impl Probe {
 
     /// An address of a local pod.
     pub fn set_pod_ip(&mut self, ip: IpAddr, slot: u32) -> Result<(), ProbeError> {
-        written("POD_IPS", POD_IP_LIMIT, self.pod_ips.insert(key(ip), slot, 0))
+        self.pod_ips.insert(ip, slot)
     }
 
     /// The address is no local pod's any more.
     pub fn remove_pod_ip(&mut self, ip: IpAddr) -> Result<(), ProbeError> {
-        removed("POD_IPS", self.pod_ips.remove(&key(ip)))
+        self.pod_ips.remove(ip)
     }
 
     /// Watches a device, both ways. Attaching what is attached is no error.
@@ -335,14 +333,6 @@ fn kallsyms_status(names: &mut KernelNames) -> HookStatus {
 fn kind(bytes: &[u8]) -> Option<RecordKind> {
     let raw = bytes.get(8..10)?.try_into().ok()?;
     RecordKind::from_raw(u16::from_ne_bytes(raw))
-}
-
-/// An address as the maps have it.
-fn key(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    }
 }
 
 /// A removal; what was not there is removed.

@@ -40,8 +40,8 @@ pub struct Config {
     pub node_netns: u32,
     /// Slot that the uplinks share.
     pub uplink_slot: u32,
-    /// Explicit padding, zero.
-    pub pad: u32,
+    /// Jiffies a second (`CONFIG_HZ`).
+    pub jiffies_per_second: u32,
 }
 
 /// Value of the namespace filter map, keyed by the namespace's inode number.

@@ -8,6 +8,7 @@ mod aggregate;
 mod config;
 mod offsets;
 mod record;
+mod sieve;
 mod stats;
 
 pub use aggregate::{AggregateKey, AggregateValue};
@@ -16,10 +17,11 @@ pub use config::{
 };
 pub use offsets::{ABSENT, Offsets};
 pub use record::{
-    AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketLongRecord, PacketRecord, Record,
-    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
-    read_record, record_bytes,
+    AggregateRecord, DropRecord, HELLO_SNAP, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord,
+    PacketLongRecord, PacketRecord, RESET_PROGRESS, Record, RecordHeader, RecordKind, ResetRecord,
+    RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, read_record, record_bytes,
 };
+pub use sieve::{SIEVE_WORDS, sieve_bit};
 pub use stats::Stat;
 
 /// Version of every layout in this crate. Captures carry it; the agent refuses an object built with another.

@@ -9,6 +9,10 @@ use crate::AggregateKey;
 pub const SHORT_SNAP: usize = 128;
 /// Bytes of a packet that the long record carries: DNS messages and TLS hellos.
 pub const LONG_SNAP: usize = 1024;
+/// Bytes of a packet with a ClientHello that does not fit the long record: post-quantum keys make it so long.
+pub const HELLO_SNAP: usize = 2048;
+/// Bytes of [`ResetRecord::data`] that tell a socket's progress.
+pub const RESET_PROGRESS: usize = 24;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flags {
@@ -28,6 +32,8 @@ pub mod flags {
     pub const RESET_NO_SOCKET: u16 = 1 << 6;
     /// The conntrack entry of the packet was confirmed (it is in the table).
     pub const CT_CONFIRMED: u16 = 1 << 7;
+    /// `len` and `mark` of a socket state's header are filled: payload bytes received and sent.
+    pub const HAS_BYTES: u16 = 1 << 8;
 }
 
 /// What follows a [`RecordHeader`].
@@ -46,6 +52,8 @@ pub enum RecordKind {
     SockState = 5,
     /// [`ResetRecord`], from `tcp:tcp_send_reset` and `tcp:tcp_receive_reset`.
     Reset = 6,
+    /// [`PacketHelloRecord`], from TC.
+    PacketHello = 9,
     /// [`AggregateRecord`], made in user space from the aggregation map.
     Aggregate = 16,
     /// [`LossRecord`], made in user space from the loss counters.
@@ -63,6 +71,7 @@ impl RecordKind {
             4 => Self::Retransmit,
             5 => Self::SockState,
             6 => Self::Reset,
+            9 => Self::PacketHello,
             16 => Self::Aggregate,
             17 => Self::Loss,
             _ => return None,
@@ -112,12 +121,16 @@ pub enum PacketClass {
     Dns = 4,
     /// TCP payload that begins like a TLS handshake record with a ClientHello.
     TlsClientHello = 5,
-    /// TCP payload that is a plaintext TLS alert record.
+    /// TCP payload that begins like a TLS alert record.
     TlsAlert = 6,
     /// First UDP packet of a flow, or the first after a pause.
     UdpFirst = 7,
     /// SCTP chunk that opens, refuses or aborts an association.
     SctpControl = 8,
+    /// TCP payload that begins with a TLS ChangeCipherSpec record: the client's second flight.
+    TlsFlight = 9,
+    /// TCP payload that is one encrypted TLS 1.3 record of two bytes: an alert, most likely.
+    TlsTwoBytes = 10,
 }
 
 /// Begins every record. 40 bytes.
@@ -216,6 +229,26 @@ pub struct PacketLongRecord {
     pub data: [u8; LONG_SNAP],
 }
 
+/// A packet seen by TC with a ClientHello longer than [`PacketLongRecord`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PacketHelloRecord {
+    /// Kind [`RecordKind::PacketHello`].
+    pub header: RecordHeader,
+    /// A [`TapPoint`].
+    pub tap: u8,
+    /// A [`PacketClass`].
+    pub class: u8,
+    /// `skb->protocol`: EtherType in network byte order.
+    pub protocol: u16,
+    /// Valid bytes in `data`.
+    pub data_len: u16,
+    /// Explicit padding, zero.
+    pub pad: u16,
+    /// The packet from its network header on.
+    pub data: [u8; HELLO_SNAP],
+}
+
 /// A TCP segment that was sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -248,11 +281,12 @@ pub struct RetransmitRecord {
     pub snd_una: u32,
     /// `mss_cache`, bytes.
     pub mss: u32,
-    /// Explicit padding, zero.
-    pub pad2: u32,
+    /// Milliseconds since the socket received its last segment; 0 where unknown.
+    pub silence_ms: u32,
 }
 
-/// A TCP (or other inet) socket changed its state.
+/// A TCP (or other inet) socket changed its state. With [`flags::HAS_BYTES`] the header's `len` is
+/// `tcp_sock.bytes_received` and its `mark` is `tcp_sock.bytes_sent`, each at most `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SockStateRecord {
@@ -306,7 +340,9 @@ pub struct ResetRecord {
     pub pad: u8,
     /// Valid bytes in `data`.
     pub data_len: u16,
-    /// Head of the packet that was answered, where there was no socket.
+    /// Where there was no socket: head of the packet that was answered. Else [`RESET_PROGRESS`] bytes, if the kernel
+    /// tells: `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
+    /// last; each a word in host byte order.
     pub data: [u8; 64],
 }
 
@@ -378,6 +414,7 @@ layout! {
     DropRecord: 288;
     PacketRecord: 176;
     PacketLongRecord: 1072;
+    PacketHelloRecord: 2096;
     RetransmitRecord: 112;
     SockStateRecord: 120;
     ResetRecord: 152;
@@ -387,3 +424,4 @@ layout! {
 const _: () = assert!(offset_of!(DropRecord, data) == 160);
 const _: () = assert!(offset_of!(PacketRecord, data) == 48);
 const _: () = assert!(offset_of!(PacketLongRecord, data) == 48);
+const _: () = assert!(offset_of!(PacketHelloRecord, data) == 48);

@@ -9,7 +9,7 @@ pub(crate) mod testing;
 
 pub use objects::{
     Backend, Container, ContainerPort, EndpointSlice, Labels, Namespace, Node, Object, ObjectKind, ObjectRef,
-    Pod, PodRef, Service, ServicePort, ServiceTarget,
+    Pod, PodDns, PodRef, Service, ServicePort, ServiceTarget,
 };
 pub use policy::{
     Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Rule,

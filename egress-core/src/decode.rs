@@ -7,15 +7,17 @@ mod observation;
 mod packet;
 mod record;
 mod socket;
+mod tls;
 
-pub use dns::{DnsAnswer, DnsMessage};
+pub use dns::{DnsAnswer, DnsMessage, DnsType};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{
     Aggregated, Application, Conntrack, DropSeen, Loss, Observation, PacketSeen, ResetSeen, RetransmitSeen,
-    Seen, SockStateSeen, Tap,
+    Seen, SockStateSeen, SocketProgress, Tap,
 };
 pub(crate) use packet::is_closing;
 pub use packet::{IcmpError, Packet, Transport, Tuple};
 pub use record::{DecodeError, decode};
 pub use socket::TcpState;
+pub use tls::{ClientHello, TlsMessage};

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod attempts;
+mod connection;
 mod datagram;
 mod dns;
 mod event;
@@ -10,45 +11,83 @@ mod lookup;
 mod stall;
 mod tcp;
 
-use crate::decode::{Application, Observation, PacketSeen, Seen, Transport};
+use std::net::IpAddr;
+
+use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
 use crate::time::Mono;
 
-pub use dns::Response;
-pub(crate) use dns::without_search_path;
-pub use event::{DnsFailure, DnsOutcome, DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
+pub use dns::{
+    AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
+};
+pub use event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
 pub struct Tracker {
     attempts: attempts::Attempts,
+    /// Live connections; other parts may look them up by the addresses of any of their packets.
+    connections: connection::Connections,
     stalls: stall::Stalls,
     datagrams: datagram::Datagrams,
     dns: dns::Dns,
+    /// ICMP errors made on this node, until the drops that they are about are seen.
+    told: Vec<tcp::Told>,
 }
 
 impl Tracker {
     /// Takes one observation; failures it completes go to `out`.
     pub fn observe(&mut self, seen: &Observation, out: &mut Vec<FlowEvent>) {
+        let first = out.len();
         match &seen.seen {
             Seen::Packet(packet) => self.packet(seen, packet, out),
             Seen::Drop(dropped) => match &dropped.packet.transport {
                 Transport::Tcp { .. } => self.tcp_drop(seen, dropped, out),
-                _ => self.datagram_drop(seen, dropped, out),
+                _ => {
+                    self.dns.no_socket(seen, dropped);
+                    self.datagram_drop(seen, dropped, out);
+                }
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
             Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::Reset(reset) => self.socket_reset(seen, reset),
+            Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
+        for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
+            self.dns.connection_failed(event);
+        }
+    }
+
+    /// A pod's addresses and namespace, and the search domains of its object.
+    pub fn know_pod(&mut self, ips: &[IpAddr], namespace: &str, domains: &[String]) {
+        self.dns.know(ips, namespace, domains);
+    }
+
+    /// A pod's network namespace.
+    pub fn know_netns(&mut self, ip: IpAddr, netns: u32) {
+        self.dns.know_netns(ip, netns);
+    }
+
+    /// A pod is gone.
+    pub fn forget_pod(&mut self, ip: IpAddr) {
+        self.dns.forget(ip);
+    }
+
+    /// The node's own addresses.
+    pub fn know_own(&mut self, addresses: &[IpAddr]) {
+        self.dns.know_own(addresses);
     }
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.tell_errors(now, out);
         let first = out.len();
         self.datagrams.tick(now, out);
         for event in out.iter_mut().skip(first) {
             self.dns.complete(event);
         }
         self.dns.tick(now, out);
+        self.connections.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -61,13 +100,21 @@ impl Tracker {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.attempts.forgotten() + self.datagrams.forgotten() + self.dns.forgotten()
+        self.attempts.forgotten()
+            + self.connections.forgotten()
+            + self.datagrams.forgotten()
+            + self.dns.forgotten()
     }
 
     fn packet(&mut self, seen: &Observation, packet: &PacketSeen, out: &mut Vec<FlowEvent>) {
         if let Some(Application::Dns(message)) = &packet.application {
-            self.dns.message(seen, packet, message, out);
+            for message in message.chain() {
+                self.dns.message(seen, packet, message);
+            }
             return;
+        }
+        if packet.tap == Tap::PodOut && packet.packet.is_syn() && is_dns_over_tcp(&packet.packet.tuple) {
+            self.dns.connects(&packet.packet.tuple, seen.at);
         }
         match &packet.packet.transport {
             Transport::Tcp { .. } => self.tcp_packet(seen, packet, out),
@@ -79,4 +126,9 @@ impl Tracker {
             Transport::Other => {}
         }
     }
+}
+
+/// A connection to a DNS server.
+const fn is_dns_over_tcp(client: &Tuple) -> bool {
+    client.protocol == 6 && client.destination.port == 53
 }

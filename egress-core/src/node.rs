@@ -1,6 +1,8 @@
 //! What the agent knows of its node: devices, routes, and who else filters packets there.
 
 mod attribution;
+mod reading;
+mod routing;
 mod state;
 
 use std::net::IpAddr;
@@ -12,6 +14,8 @@ use crate::protocol::Protocol;
 use crate::verdict::SocketAddress;
 
 pub use attribution::Attribution;
+pub use reading::{Answer, Question, Queue, Reading, Readings, Refusal, RouteAnswer};
+pub use routing::{Decision as RoutingDecision, Routed, Rule, RuleAction};
 pub use state::NodeState;
 
 /// A change of the node, from netlink. Each replaces what was known of its subject.
@@ -35,6 +39,8 @@ pub enum NodeChange {
     },
     /// A conntrack entry that was asked for.
     Conntrack(ConntrackAnswer),
+    /// A state of the kernel that was asked for.
+    Reading(Reading),
     /// Who filters at a place that was asked for.
     Filtering(FilterAnswer),
 }
@@ -50,6 +56,9 @@ pub struct NodeNetwork {
     pub addresses: Vec<IpAddr>,
     /// Routes of all tables (unicast and those that refuse).
     pub routes: Vec<Route>,
+    /// Rules of policy routing, both families, in the order in which the kernel asks them. Empty where not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// A device.
@@ -67,6 +76,9 @@ pub struct Device {
     pub master: u32,
     /// What it is to us.
     pub role: DeviceRole,
+    /// Whether it can carry packets.
+    #[serde(default)]
+    pub link: LinkState,
     /// Watched by TC, in the direction from the pod, or out of the uplink.
     pub watched_out: bool,
     /// Watched by TC, in the direction to the pod, or in from the uplink.
@@ -86,6 +98,19 @@ pub enum DeviceRole {
     /// Neither.
     #[default]
     Other,
+}
+
+/// Whether a device can carry packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// Up, with a carrier.
+    #[default]
+    Up,
+    /// Up, but nothing is at its other end, or that is down.
+    NoCarrier,
+    /// Set down.
+    Down,
 }
 
 /// A route.

@@ -1,6 +1,8 @@
 //! The stages joined: one input in, the verdicts that are new or revised out. Live and replay call the same
 //! function; time is in the inputs.
 
+mod ask;
+mod askers;
 mod count;
 mod drift;
 mod filters;
@@ -13,15 +15,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use askers::AskersChange;
+
 use crate::cluster::ClusterChange;
 use crate::decode::{
     Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
 };
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, without_search_path};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
-use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState};
+use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState, Question, Readings};
+use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -43,6 +48,7 @@ pub struct Pipeline {
     node: NodeState,
     tracker: Tracker,
     dns_names: DnsNames,
+    reach: Reach,
     book: Book,
     clock: ClockOffset,
     events: Vec<FlowEvent>,
@@ -55,6 +61,11 @@ pub struct Pipeline {
     /// Drops of filters whose names are still to come.
     filters: filters::Unattributed,
     drift: drift::Drift,
+    /// Answers of the kernel to what failures needed to know.
+    readings: Readings,
+    readings_wanted: Vec<Question>,
+    /// Failures that wait for such answers.
+    waiting: Vec<ask::Waiting>,
     undecoded: u64,
     expired: Mono,
 }
@@ -69,6 +80,7 @@ impl Pipeline {
             node: NodeState::default(),
             tracker: Tracker::default(),
             dns_names: DnsNames::default(),
+            reach: Reach::default(),
             book: Book::default(),
             clock: ClockOffset::default(),
             events: Vec::new(),
@@ -80,6 +92,9 @@ impl Pipeline {
             losses: VecDeque::new(),
             filters: filters::Unattributed::default(),
             drift: drift::Drift::default(),
+            readings: Readings::default(),
+            readings_wanted: Vec::new(),
+            waiting: Vec::new(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -111,6 +126,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.stop_waiting(now);
                 self.count_dns(now);
             }
         }
@@ -125,6 +141,11 @@ impl Pipeline {
     /// Conntrack entries that verdicts would like to know; answers come back as [`NodeChange::Conntrack`].
     pub fn take_questions(&mut self) -> Vec<ConntrackQuery> {
         std::mem::take(&mut self.questions)
+    }
+
+    /// States of the kernel that failures need to know; answers come back as [`NodeChange::Reading`].
+    pub fn take_readings(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.readings_wanted)
     }
 
     /// Places whose filters verdicts would like to know; answers come back as [`NodeChange::Filtering`].
@@ -168,6 +189,9 @@ impl Pipeline {
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
             }
+            Seen::SockState(state) if seen.netns == self.node.netns() => {
+                self.reach.note_node_socket(state, seen.at);
+            }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
                 while self.losses.front().is_some_and(|(at, _)| seen.at.since(*at) > LOSS_MEMORY) {
@@ -182,12 +206,18 @@ impl Pipeline {
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
         self.drift.note_change(&change, at);
+        let askers = AskersChange::of(&change, &self.index);
         self.index.apply(change, at);
+        self.know_askers(askers);
     }
 
     fn node_changed(&mut self, change: NodeChange, at: Mono) {
         match change {
-            NodeChange::Network(network) => self.node.set_network(network),
+            NodeChange::Network(network) => {
+                self.tracker.know_own(&network.addresses);
+                self.node.set_network(network);
+                self.judge_waiting();
+            }
             NodeChange::Filters(filters) => {
                 self.node.set_filters(filters);
                 self.judge_again(at);
@@ -198,11 +228,15 @@ impl Pipeline {
             }
             NodeChange::PodNetns { namespace, name, netns, device } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
+                if let Some(ip) = self.index.pod(&namespace, &name).and_then(|pod| pod.ips.first()) {
+                    self.tracker.know_netns(*ip, netns);
+                }
                 if let Some(device) = device {
                     self.node.set_pod_device(netns, device);
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
+            NodeChange::Reading(reading) => self.answered(reading, at),
         }
     }
 
@@ -213,14 +247,11 @@ impl Pipeline {
             return;
         }
         let client = packet.packet.tuple.reversed();
-        if let Some(Application::Dns(message)) = &packet.application
-            && let Some(answer) = &message.answer
-        {
-            let pod = self.first_address(client.source.ip, seen.at);
-            self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
-            if answer.code == 0 && answer.records > 0 && !self.book.is_empty() {
-                for name in [message.name.as_str(), without_search_path(&message.name)] {
-                    self.clear(&client, Some(name), seen.at);
+        if let Some(Application::Dns(message)) = &packet.application {
+            for message in message.chain() {
+                if let Some(answer) = message.answer.as_ref().filter(|answer| !answer.addresses.is_empty()) {
+                    let pod = self.first_address(client.source.ip, seen.at);
+                    self.dns_names.learn(pod, &message.name, &answer.addresses, seen.at);
                 }
             }
         }
@@ -246,13 +277,27 @@ impl Pipeline {
     fn judge_events(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.count_failure(&event);
+            self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Served if self.book.is_empty() => {}
+                Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
+                    self.judge_waiting_of(&event.client);
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
-                _ => self.judge(&event),
+                _ => self.judge_informed(event),
             }
+        }
+    }
+
+    /// For comparison: who of this node reached what.
+    fn note_reach(&mut self, event: &FlowEvent) {
+        let ip = event.client.source.ip;
+        if self.index.pod_by_ip(ip, event.at).is_some_and(|pod| self.index.is_local(&pod)) {
+            self.reach.note_event(event);
+        } else if self.node.is_own(ip) {
+            self.reach.note_node_event(event);
         }
     }
 
@@ -264,8 +309,11 @@ impl Pipeline {
                 self.node.note_untranslated_answer();
             }
         }
-        if !self.book.is_empty() {
-            self.clear(&event.client, None, event.at);
+        if !self.book.is_empty()
+            && let Some(frame) = self.frame(&event.client, None, event.at)
+        {
+            let cleared = self.book.clear_opening(&frame.subject(&event.client, None));
+            self.out.extend(cleared);
         }
         self.compare(event);
     }

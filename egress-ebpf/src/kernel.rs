@@ -5,10 +5,13 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_jiffies64, generated::bpf_probe_read_kernel};
 use egress_common::ABSENT;
 
-use crate::packet::{IPV4, mapped};
+use crate::{
+    maps::config,
+    packet::{IPV4, mapped},
+};
 
 /// `AF_INET` of `socket(2)`.
 pub const AF_INET: u16 = 2;
@@ -237,6 +240,63 @@ impl Sock {
     pub fn mss(self) -> u32 {
         let at = offset!(tcp_mss_cache);
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
+    }
+
+    /// Milliseconds since it received a segment (`rcv_tstamp`); 0 where the kernel does not tell.
+    #[inline(always)]
+    pub fn since_segment(self) -> u32 {
+        let at = offset!(tcp_rcv_tstamp);
+        if at == ABSENT { 0 } else { self.milliseconds_since(at) }
+    }
+
+    /// `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, and milliseconds since data was sent and received last.
+    #[inline(always)]
+    pub fn progress(self) -> Option<[u32; 6]> {
+        let (una, next) = (offset!(tcp_snd_una), offset!(tcp_snd_nxt));
+        let (written, received) = (offset!(tcp_write_seq), offset!(tcp_rcv_nxt));
+        let (sent_at, received_at) = (offset!(tcp_lsndtime), offset!(icsk_lrcvtime));
+        if una == ABSENT
+            || next == ABSENT
+            || written == ABSENT
+            || received == ABSENT
+            || sent_at == ABSENT
+            || received_at == ABSENT
+        {
+            return None;
+        }
+        let word = |at: u32| read_u32(self.address() + u64::from(at));
+        Some([
+            word(una),
+            word(next),
+            word(written),
+            word(received),
+            self.milliseconds_since(sent_at),
+            self.milliseconds_since(received_at),
+        ])
+    }
+
+    /// Age of a time stamp in the low 32 bits of `jiffies`.
+    #[inline(always)]
+    fn milliseconds_since(self, at: u32) -> u32 {
+        // SAFETY: no arguments.
+        let now = unsafe { bpf_jiffies64() } as u32;
+        let age = now.wrapping_sub(read_u32(self.address() + u64::from(at)));
+        let second = u64::from(config!(jiffies_per_second)).max(1);
+        (u64::from(age) * 1000 / second) as u32
+    }
+
+    /// `bytes_received` and `bytes_sent`, each at most `u32::MAX`. A TCP socket only, and no request socket.
+    #[inline(always)]
+    pub fn bytes(self) -> Option<(u32, u32)> {
+        let (received, sent) = (offset!(tcp_bytes_received), offset!(tcp_bytes_sent));
+        if received == ABSENT || sent == ABSENT {
+            return None;
+        }
+        let most = |at: u32| {
+            let bytes = read_u64(self.address() + u64::from(at));
+            if bytes > u64::from(u32::MAX) { u32::MAX } else { bytes as u32 }
+        };
+        Some((most(received), most(sent)))
     }
 }
 

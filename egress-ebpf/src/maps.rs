@@ -2,6 +2,7 @@
 
 use core::ptr::{NonNull, from_ref, read_volatile};
 
+use crate::packet::bytes;
 use aya_ebpf::{
     bindings::bpf_map_type::BPF_MAP_TYPE_HASH,
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
@@ -9,7 +10,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use egress_common::{
-    AggregateKey, AggregateValue, Config, NetnsEntry, Offsets, PodSlotState, REASON_CLASSES, Stat,
+    AggregateKey, AggregateValue, Config, NetnsEntry, Offsets, PodSlotState, REASON_CLASSES, SIEVE_WORDS,
+    Stat, sieve_bit,
 };
 
 /// One ring a CPU, put in by user space. The size here is only the template's.
@@ -27,6 +29,10 @@ pub static NETNS: HashMap<u32, NetnsEntry, 2048> = HashMap::new();
 /// Addresses of local pods (IPv4 as `::ffff:a.b.c.d`) → slot.
 #[btf_map]
 pub static POD_IPS: HashMap<[u8; 16], u32, 4096> = HashMap::new();
+
+/// A bit for each address of [`POD_IPS`] (see [`sieve_bit`]).
+#[btf_map]
+pub static POD_SIEVE: Array<[u64; SIEVE_WORDS], 1> = Array::new();
 
 /// Budgets and overflow counts, by slot.
 #[btf_map]
@@ -69,7 +75,7 @@ pub static CONFIG: Config = Config {
     ring_bytes: 4096,
     node_netns: 0,
     uplink_slot: 0,
-    pad: 0,
+    jiffies_per_second: 0,
 };
 
 /// Class of each drop reason. Set by the loader, then frozen.
@@ -103,6 +109,19 @@ impl Generation {
         // SAFETY: the reference is a map of this key and value.
         unsafe { bpf_map_update_elem(map, from_ref(key).cast(), from_ref(value).cast(), flags) }
     }
+}
+
+/// The slot of the local pod that has this address.
+#[inline(always)]
+pub fn pod_of(address: [u64; 2]) -> Option<u32> {
+    let (word, bit) = sieve_bit(address);
+    let sieve = POD_SIEVE.get_ptr_mut(0)?.cast::<u64>();
+    // SAFETY: within the map's only value, which user space replaces word by word.
+    if unsafe { sieve.add(word % SIEVE_WORDS).read_volatile() } & bit == 0 {
+        return None;
+    }
+    // SAFETY: the value is copied at once; slots are stable numbers.
+    unsafe { POD_IPS.get(bytes(address)) }.copied()
 }
 
 /// Reads a field of the configuration: a constant to the verifier.

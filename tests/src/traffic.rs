@@ -9,6 +9,7 @@ pub mod lookup;
 mod raw;
 pub mod sctp;
 pub mod serve;
+mod short_lived;
 pub mod udp;
 
 use anyhow::Result;

@@ -4,17 +4,42 @@ mod addresses;
 mod links;
 mod roles;
 mod routes;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use watch::{NetworkWatch, read, watch};
 
+use egress_core::node::{Route, Rule};
+
+use super::NetlinkError;
 use super::socket::NetlinkSocket;
+pub(super) use links::Link;
 
 /// Name of the first device that is not the loopback, of the calling thread's namespace.
 pub(super) fn first_device() -> Option<String> {
     let mut socket = NetlinkSocket::open(libc::NETLINK_ROUTE).ok()?;
     let links = links::read(&mut socket).ok()?;
     links.into_iter().filter(|link| !link.loopback).min_by_key(|link| link.index).map(|link| link.name)
+}
+
+/// A device of the socket's namespace.
+pub(super) fn link(socket: &mut NetlinkSocket, index: u32) -> Result<Option<Link>, NetlinkError> {
+    Ok(links(socket)?.into_iter().find(|link| link.index == index))
+}
+
+/// The devices of the socket's namespace.
+pub(super) fn links(socket: &mut NetlinkSocket) -> Result<Vec<Link>, NetlinkError> {
+    links::read(socket)
+}
+
+/// The routes of all tables of the socket's namespace.
+pub(super) fn routes(socket: &mut NetlinkSocket) -> Result<Vec<Route>, NetlinkError> {
+    routes::read(socket)
+}
+
+/// The rules of policy routing of the socket's namespace.
+pub(super) fn rules(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
+    rules::read(socket)
 }

@@ -199,7 +199,7 @@ fn configuration(options: &ProbeOptions, cpus: u32, tcx: bool) -> Result<Config,
         ring_bytes: rings::size(cpus),
         node_netns,
         uplink_slot: options.pod_slots,
-        pad: 0,
+        jiffies_per_second: u32::try_from(second).unwrap_or(u32::MAX),
     })
 }
 

@@ -38,7 +38,7 @@ impl Delivered {
         };
         match RecordKind::from_raw(kind) {
             Some(RecordKind::Drop) => self.drops += 1,
-            Some(RecordKind::Packet | RecordKind::PacketLong) => self.packets += 1,
+            Some(RecordKind::Packet | RecordKind::PacketLong | RecordKind::PacketHello) => self.packets += 1,
             Some(RecordKind::Retransmit) => self.retransmits += 1,
             Some(RecordKind::SockState) => self.sock_states += 1,
             Some(RecordKind::Reset) => self.resets += 1,

@@ -9,8 +9,10 @@ pub enum DropSite {
     NoSocket,
     /// No route, or one that refuses.
     Route,
-    /// Reverse-path filter or martian source.
+    /// Reverse-path filter.
     ReversePath,
+    /// An address that must not come by there: martian source or destination.
+    Martian,
     /// The next hop's link-layer address could not be found.
     Neighbour,
     /// Time to live ran out.
@@ -27,6 +29,15 @@ pub enum DropSite {
     Benign,
     /// Anything else.
     Other,
+}
+
+impl DropSite {
+    /// A single drop there is nothing unusual: the sender's next try may well pass (a full queue), or was meant to
+    /// end there (a traceroute).
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Resource | Self::Ttl)
+    }
 }
 
 /// Which packet filter.
@@ -114,8 +125,11 @@ fn by_reason(reason: &str) -> Option<DropSite> {
         "XFRM_POLICY" => DropSite::Ipsec,
         "BRIDGE_INGRESS_STP_STATE" | "BRIDGE_NO_EGRESS_PORT" => DropSite::Bridge,
         "NO_SOCKET" => DropSite::NoSocket,
-        "IP_OUTNOROUTES" | "IP_INNOROUTES" | "IP6_OUTNOROUTES" | "IPV6_OUTNOROUTES" => DropSite::Route,
-        "IP_RPFILTER" | "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_LOCALNET" => DropSite::ReversePath,
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" | "IP6_OUTNOROUTES" | "IPV6_OUTNOROUTES" | "IPV6DISABLED" => {
+            DropSite::Route
+        }
+        "IP_RPFILTER" => DropSite::ReversePath,
+        "IP_LOCAL_SOURCE" | "IP_INVALID_SOURCE" | "IP_LOCALNET" | "IP_INVALID_DEST" => DropSite::Martian,
         "NEIGH_FAILED" | "NEIGH_QUEUEFULL" | "NEIGH_DEAD" | "NEIGH_CREATEFAIL" | "NEIGH_HH_FILLFAIL" => {
             DropSite::Neighbour
         }
@@ -131,8 +145,13 @@ fn by_reason(reason: &str) -> Option<DropSite> {
         | "QDISC_CONGESTED"
         | "TCP_LISTEN_OVERFLOW"
         | "TCP_REQQFULLDROP"
-        | "TCP_OFO_QUEUE_PRUNE"
-        | "TCP_ZEROWINDOW" => DropSite::Resource,
+        | "TCP_BACKLOG"
+        | "FQ_BAND_LIMIT"
+        | "FQ_FLOW_LIMIT"
+        | "FQ_HORIZON_LIMIT"
+        | "CAKE_FLOOD"
+        | "DUALPI2_STEP_DROP"
+        | "PFMEMALLOC" => DropSite::Resource,
         "SOCKET_CLOSE"
         | "QUEUE_PURGE"
         | "TCP_CLOSE"
@@ -165,7 +184,9 @@ fn by_reason(reason: &str) -> Option<DropSite> {
         | "DEV_READY"
         | "UNICAST_IN_L2_MULTICAST"
         | "MULTICAST_NOMEM"
-        | "IP_INVALID_DEST"
+        // The receiver's window and its reordering queue: flow control, which the sender repairs.
+        | "TCP_OFO_QUEUE_PRUNE"
+        | "TCP_ZEROWINDOW"
         | "NETFILTER_STOLEN"
         | "CONSUMED" => DropSite::Benign,
         _ => return None,
@@ -197,6 +218,9 @@ fn by_function(function: &str) -> DropSite {
         "neigh_invalidate" | "arp_error_report" | "ndisc_error_report" | "__neigh_event_send" => {
             DropSite::Neighbour
         }
+        "enqueue_to_backlog" | "tcp_add_backlog" | "tun_net_xmit" | "__udp_enqueue_schedule_skb" => {
+            DropSite::Resource
+        }
         "tcp_v4_rcv"
         | "tcp_v6_rcv"
         | "__udp4_lib_rcv"
@@ -223,14 +247,20 @@ fn by_function(function: &str) -> DropSite {
     }
 }
 
-/// Refines the kind of a netfilter drop by the function, and knows the place of TTL drops.
-pub(super) fn refine(site: DropSite, reason: &str, function: &str) -> DropSite {
+/// Refines the kind of a netfilter drop by the function, and knows what routing refuses in the forwarding functions,
+/// whose drops have no reason of their own on every kernel.
+pub(super) fn refine(site: DropSite, reason: &str, function: &str, ttl: u8) -> DropSite {
+    let forwarding = matches!(function, "ip_forward" | "ip6_forward");
     match site {
         DropSite::Filter(FilterKind::Netfilter) if function.starts_with("nft_do_chain") => {
             DropSite::Filter(FilterKind::Nftables)
         }
-        DropSite::Other if reason == "IP_INHDR" && matches!(function, "ip_forward" | "ip6_forward") => {
+        DropSite::Other if forwarding && ttl <= 1 && matches!(reason, "IP_INHDR" | "NOT_SPECIFIED") => {
             DropSite::Ttl
+        }
+        // Forwarding is off, or (IPv6) an address that is not forwarded.
+        DropSite::Other if reason == "IP_INADDRERRORS" && (forwarding || function == "ip_error") => {
+            DropSite::Route
         }
         other => other,
     }
@@ -252,5 +282,38 @@ pub(super) fn hook(input: Option<&str>, has_route: bool, device: u32, iif: u32, 
         _ if iif == 0 && device == route_device => Hook::Postrouting,
         _ if iif == 0 => Hook::Output,
         _ => Hook::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(reason: &str, function: &str, ttl: u8) -> DropSite {
+        refine(site(reason, function), reason, function, ttl)
+    }
+
+    #[test]
+    fn reason_and_function_together_tell_the_place() {
+        for (reason, function, ttl, expected) in [
+            ("IP_INNOROUTES", "ip_error", 63, DropSite::Route),
+            ("NOT_SPECIFIED", "ip_error", 63, DropSite::Route),
+            ("IP_INADDRERRORS", "ip_error", 63, DropSite::Route),
+            ("IP_INADDRERRORS", "ip6_forward", 63, DropSite::Route),
+            ("NOT_SPECIFIED", "dst_discard_out", 63, DropSite::Route),
+            ("IP_RPFILTER", "ip_rcv_finish_core", 63, DropSite::ReversePath),
+            ("IP_LOCAL_SOURCE", "ip_rcv_finish_core", 63, DropSite::Martian),
+            ("NEIGH_FAILED", "neigh_invalidate", 63, DropSite::Neighbour),
+            ("NOT_SPECIFIED", "neigh_invalidate", 63, DropSite::Neighbour),
+            ("IP_INHDR", "ip_forward", 1, DropSite::Ttl),
+            ("NOT_SPECIFIED", "ip6_forward", 1, DropSite::Ttl),
+            ("NOT_SPECIFIED", "ip_forward", 63, DropSite::Other),
+            ("IP_INHDR", "ip_rcv_core", 64, DropSite::Other),
+            ("QDISC_DROP", "__dev_queue_xmit", 63, DropSite::Resource),
+            ("SOCKET_RCVBUFF", "udp_queue_rcv_one_skb", 63, DropSite::Resource),
+            ("TCP_ZEROWINDOW", "tcp_data_queue", 63, DropSite::Benign),
+        ] {
+            assert_eq!(judged(reason, function, ttl), expected, "{reason} in {function}, TTL {ttl}");
+        }
     }
 }

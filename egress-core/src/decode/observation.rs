@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{DnsMessage, DropSite, Hook, Packet, TcpState, Tuple};
+use super::{DnsMessage, DropSite, Hook, Packet, TcpState, TlsMessage, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -60,6 +61,8 @@ pub struct DropSeen {
     pub iif: u32,
     /// Device of its route, 0 if it has none.
     pub dst_ifindex: u32,
+    /// `skb->mark`
+    pub mark: u32,
     /// Its connection's tuples, if conntrack knew it.
     pub conntrack: Option<Conntrack>,
     /// What it carried, where that matters.
@@ -104,6 +107,8 @@ pub struct PacketSeen {
 pub enum Application {
     /// A DNS message.
     Dns(DnsMessage),
+    /// TLS at the begin of a segment.
+    Tls(TlsMessage),
 }
 
 /// A segment sent again.
@@ -127,6 +132,8 @@ pub struct RetransmitSeen {
     pub mss: u32,
     /// Timeouts in a row before this one; 0 for a fast retransmit.
     pub timeouts: u8,
+    /// Since anything was received, if that is known.
+    pub silence: Option<Duration>,
 }
 
 /// A change of a socket's state.
@@ -144,6 +151,12 @@ pub struct SockStateSeen {
     pub error: u32,
     /// Process, for transitions that a process makes.
     pub pid: u32,
+    /// Its command name, NUL padded; zeros where there is no process.
+    pub command: [u8; 16],
+    /// Bytes of payload received so far, where the kernel tells.
+    pub received: Option<u32>,
+    /// Bytes of payload sent so far, where the kernel tells.
+    pub sent: Option<u32>,
 }
 
 /// A reset sent or received by this machine's stack.
@@ -155,6 +168,25 @@ pub struct ResetSeen {
     pub sent: bool,
     /// State of the socket, if there was one.
     pub state: Option<TcpState>,
+    /// How far it had come, if that is known.
+    pub progress: Option<SocketProgress>,
+}
+
+/// How far a socket had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketProgress {
+    /// First byte not acknowledged.
+    pub una: u32,
+    /// Next byte to send.
+    pub next: u32,
+    /// Behind the last byte that the application wrote.
+    pub written: u32,
+    /// Next byte to receive.
+    pub received: u32,
+    /// Since data was sent last.
+    pub sent_ago: Duration,
+    /// Since data was received last.
+    pub received_ago: Duration,
 }
 
 /// Drops that were only counted.

@@ -135,6 +135,24 @@ pub struct IcmpError {
     pub seq: Option<u32>,
 }
 
+impl IcmpError {
+    /// Fragmentation needed, packet too big, or fragments that did not arrive in time.
+    #[must_use]
+    pub const fn is_about_size(&self) -> bool {
+        self.mtu != 0
+            || matches!(
+                (self.v6, self.kind, self.code),
+                (false, 3, 4) | (false, 11, 1) | (true, 2, _) | (true, 3, 1)
+            )
+    }
+
+    /// TTL or hop limit used up on the way.
+    #[must_use]
+    pub const fn is_ttl_exceeded(&self) -> bool {
+        matches!((self.v6, self.kind, self.code), (false, 11, 0) | (true, 3, 0))
+    }
+}
+
 /// Why a packet could not be parsed.
 pub(super) type PacketError = &'static str;
 
@@ -165,7 +183,7 @@ pub(super) fn parse(data: &[u8]) -> Result<(Packet, &[u8]), PacketError> {
     };
     let ip = net.ip_payload_ref().ok_or("no IP payload")?;
     let protocol = ip.ip_number.0;
-    let fragment = ip.fragmented && sliced.transport.is_none() && !first_fragment(net);
+    let fragment = ip.fragmented && sliced.transport.is_none() && !first_fragment(net, data);
     let mut packet = Packet {
         tuple: tuple(protocol, source, 0, destination, 0),
         ttl,
@@ -200,17 +218,31 @@ pub(super) fn parse(data: &[u8]) -> Result<(Packet, &[u8]), PacketError> {
         Some(TransportSlice::Igmp(_)) => &[],
         None => {
             cut_transport(&mut packet, ip.payload);
-            &[]
+            match packet.transport {
+                // The first fragment of a datagram.
+                Transport::Udp => ip.payload.get(8..).unwrap_or_default(),
+                _ => &[],
+            }
         }
     };
     Ok((packet, payload))
 }
 
-fn first_fragment(net: &LaxNetSlice<'_>) -> bool {
+/// The packet goes on in further fragments.
+pub(super) fn has_more_fragments(data: &[u8]) -> bool {
+    match data.first().map(|byte| byte >> 4) {
+        Some(4) => data.get(6).is_some_and(|flags| flags & 0x20 != 0),
+        // A fragment header is the first behind IPv6's unless there are options, which DNS has not.
+        Some(6) => data.get(6) == Some(&44) && data.get(43).is_some_and(|flags| flags & 1 != 0),
+        _ => false,
+    }
+}
+
+fn first_fragment(net: &LaxNetSlice<'_>, data: &[u8]) -> bool {
     match net {
         LaxNetSlice::Ipv4(ip) => ip.header().fragments_offset().value() == 0,
-        // With a fragment header the payload of a later fragment is not parsed either way.
-        _ => false,
+        // Behind other extension headers a first fragment is taken for a later one: its ports are left out.
+        _ => data.get(6) == Some(&44) && matches!(data.get(42..44), Some([0, low]) if low & 0xf8 == 0),
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketLongRecord, PacketRecord, RecordHeader,
-    RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
+    RESET_PROGRESS, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint,
+    flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
     Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ResetSeen, RetransmitSeen, Seen, SockStateSeen, Tap, TcpState, Transport, Tuple, dns, drops, packet,
+    ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap, TcpState, Transport, Tuple, dns,
+    drops, packet, tls,
 };
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -53,6 +56,10 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
             let r: PacketLongRecord = read_record(bytes).ok_or(length)?;
             seen_packet(&r.header, r.tap, r.class, sized(&r.data, r.data_len)?)
         }
+        RecordKind::PacketHello => {
+            let r: PacketHelloRecord = read_record(bytes).ok_or(length)?;
+            seen_packet(&r.header, r.tap, r.class, sized(&r.data, r.data_len)?)
+        }
         RecordKind::Retransmit => Ok(retransmit(&read_record(bytes).ok_or(length)?)),
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
@@ -77,7 +84,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let application = question(&packet, payload);
     let (reason, function) = place(names, r.reason, r.location);
-    let site = drops::refine(drops::site(&reason, &function), &reason, &function);
+    let site = drops::refine(drops::site(&reason, &function), &reason, &function, packet.ttl);
     let input = names.function(r.dst_input);
     let has_route = r.header.flags & flags::HAS_DST != 0;
     let device = if r.header.flags & flags::NO_DEVICE != 0 { 0 } else { r.header.ifindex };
@@ -100,6 +107,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
         packet,
         iif: r.iif,
         dst_ifindex: r.dst_ifindex,
+        mark: r.header.mark,
         conntrack,
         application,
     };
@@ -155,8 +163,18 @@ fn seen_packet(header: &RecordHeader, tap: u8, class: u8, data: &[u8]) -> Result
     };
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let tcp = matches!(packet.transport, Transport::Tcp { .. });
-    let application =
-        if class == PacketClass::Dns as u8 { dns::parse(payload, tcp).map(Application::Dns) } else { None };
+    let mut application = if class == PacketClass::Dns as u8 {
+        dns::parse(payload, tcp).map(Application::Dns)
+    } else if tcp && !payload.is_empty() {
+        tls::parse(payload).map(Application::Tls)
+    } else {
+        None
+    };
+    if let Some(Application::Dns(message)) = &mut application
+        && let Some(answer) = &mut message.answer
+    {
+        answer.fragmented = packet::has_more_fragments(data);
+    }
     Ok(observation(header, Seen::Packet(Box::new(PacketSeen { tap, packet, application }))))
 }
 
@@ -185,12 +203,14 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         length: r.header.len,
         mss: r.mss,
         timeouts: r.retransmits,
+        silence: (r.silence_ms != 0).then(|| millis(r.silence_ms)),
     };
     observation(&r.header, Seen::Retransmit(seen))
 }
 
 fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
     let protocol = u8::try_from(r.protocol).map_err(|_| DecodeError::Field("protocol"))?;
+    let has_bytes = r.header.flags & flags::HAS_BYTES != 0;
     let seen = SockStateSeen {
         tuple: ends(protocol, (r.local, r.local_port), (r.remote, r.remote_port)),
         socket: r.socket,
@@ -198,6 +218,9 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         new: TcpState::from_raw(r.new_state),
         error: r.sk_err,
         pid: r.pid,
+        command: r.comm,
+        received: has_bytes.then_some(r.header.len),
+        sent: has_bytes.then_some(r.header.mark),
     };
     Ok(observation(&r.header, Seen::SockState(seen)))
 }
@@ -212,7 +235,27 @@ fn reset(r: &ResetRecord) -> Result<Observation, DecodeError> {
         ends(6, (r.local, r.local_port), (r.remote, r.remote_port))
     };
     let state = (!no_socket).then(|| TcpState::from_raw(r.state));
-    Ok(observation(&r.header, Seen::Reset(ResetSeen { tuple, sent, state })))
+    let progress = if no_socket { None } else { progress(sized(&r.data, r.data_len)?) };
+    Ok(observation(&r.header, Seen::Reset(ResetSeen { tuple, sent, state, progress })))
+}
+
+/// The progress of a socket that was reset: words in host byte order, see `ResetRecord::data`.
+fn progress(data: &[u8]) -> Option<SocketProgress> {
+    let words = data.first_chunk::<{ RESET_PROGRESS }>()?;
+    let word =
+        |n: usize| u32::from_ne_bytes([words[n * 4], words[n * 4 + 1], words[n * 4 + 2], words[n * 4 + 3]]);
+    Some(SocketProgress {
+        una: word(0),
+        next: word(1),
+        written: word(2),
+        received: word(3),
+        sent_ago: millis(word(4)),
+        received_ago: millis(word(5)),
+    })
+}
+
+fn millis(value: u32) -> Duration {
+    Duration::from_millis(u64::from(value))
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

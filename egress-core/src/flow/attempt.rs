@@ -1,7 +1,9 @@
 //! One attempt to open a TCP connection.
 
-use super::event::{FlowEvent, Journey, Outcome};
-use crate::decode::Tuple;
+use std::net::IpAddr;
+
+use super::event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
+use crate::decode::{DropSeen, IcmpError, Tuple};
 use crate::time::Mono;
 
 /// What is known of one attempt.
@@ -13,6 +15,8 @@ pub(super) struct Attempt {
     pub(super) client: Tuple,
     /// Initial sequence number, once a SYN was seen.
     pub(super) isn: Option<u32>,
+    /// Initial sequence number of the server, once a SYN-ACK was seen.
+    pub(super) server_isn: Option<u32>,
     pub(super) opened: Mono,
     pub(super) last: Mono,
     /// SYNs seen leaving the client.
@@ -26,7 +30,11 @@ pub(super) struct Attempt {
     pub(super) answered: bool,
     /// Somebody was told that it failed.
     pub(super) failed: bool,
+    /// A drop that the next SYN may survive: told only if the attempt does not go on.
+    pub(super) held: Option<(Box<DropSeen>, DropRole)>,
     pub(super) journey: Journey,
+    /// An ICMP error about it that came in by an uplink, and from whom.
+    pub(super) refused_by: Option<(IcmpError, IpAddr, Sighting)>,
 }
 
 impl Attempt {
@@ -36,6 +44,7 @@ impl Attempt {
             netns,
             client,
             isn: None,
+            server_isn: None,
             opened: at,
             last: at,
             syns: 0,
@@ -44,7 +53,9 @@ impl Attempt {
             explained: false,
             answered: false,
             failed: false,
+            held: None,
             journey: Journey::default(),
+            refused_by: None,
         }
     }
 

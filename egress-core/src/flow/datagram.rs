@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::Tracker;
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
-use super::tcp::{client_of, sighting};
-use super::{Tracker, without_search_path};
+use super::tcp::{LEAST_TTL, client_of, is_probe, sighting};
 use crate::decode::{
     Application, DropSeen, DropSite, IcmpError, Observation, PacketSeen, Tap, Transport, Tuple,
 };
@@ -92,6 +92,8 @@ impl Datagrams {
             return;
         }
         match at.tap {
+            // A life that short is traceroute's: it waits for routers, not for an answer.
+            Tap::PodOut if at.packet.ttl < LEAST_TTL => {}
             Tap::PodOut if self.is_due(&at.packet.transport, &tuple) => {
                 let flow = self.ask(tuple, seen.at);
                 flow.journey.note_request(Tap::PodOut, sighting);
@@ -199,7 +201,7 @@ impl Datagrams {
         out: &mut Vec<FlowEvent>,
     ) {
         let Some(flow) = self.flows.get_mut(&error.about) else { return };
-        if flow.dropped.is_none() {
+        if flow.dropped.is_none() && !is_probe(error, &flow.journey) {
             let outcome = Outcome::Unreachable { error: error.clone(), router };
             out.push(flow.event(error.about, seen.at, outcome));
         }
@@ -207,7 +209,7 @@ impl Datagrams {
 
     fn dropped(&mut self, seen: &Observation, dropped: &DropSeen, client: Tuple, reply: bool) {
         let name = match &dropped.application {
-            Some(Application::Dns(message)) => Some(without_search_path(&message.name).to_owned()),
+            Some(Application::Dns(message)) => Some(message.name.clone()),
             _ => None,
         };
         let counted = self.flows.get(&client).is_some_and(|flow| seen.at.since(flow.last) < BURST);
@@ -313,7 +315,7 @@ impl Tracker {
         if !due {
             return;
         }
-        self.dns.dropped(&client, seen.at);
+        self.dns.dropped(&client, dropped, reply, seen.at);
         self.datagrams.dropped(seen, dropped, client, reply);
         let _ = out;
     }

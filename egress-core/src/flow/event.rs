@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
+use super::dns::DnsFailure;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
 use crate::time::Mono;
-use crate::verdict::SocketAddress;
 
 /// A failure of a flow, or its success.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +60,27 @@ pub enum Outcome {
     },
     /// Name resolution failed.
     Dns(DnsFailure),
+    /// Established; then a TLS alert ended the handshake.
+    Tls(TlsFailure),
+    /// Established, then reset.
+    Reset(ResetFailure),
+    /// Established, then nothing came back any more.
+    Silence(SilenceFailure),
     /// It was answered.
     Succeeded,
+    /// An established connection did its work: it was closed in order, or goes on after it had stood still.
+    Served,
+}
+
+impl Outcome {
+    /// It harms what was established already: that it can be established again does not heal it.
+    #[must_use]
+    pub const fn is_after_opening(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls(_) | Self::Reset(_) | Self::Silence(_) | Self::Dropped { role: DropRole::Data, .. }
+        )
+    }
 }
 
 /// Which packet of a flow was dropped.
@@ -72,56 +92,6 @@ pub enum DropRole {
     Reply,
     /// One of an established flow that made no progress afterwards.
     Data,
-}
-
-/// A failed name resolution.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DnsFailure {
-    /// Name as the application asked it.
-    pub name: String,
-    /// How it failed.
-    pub outcome: DnsOutcome,
-    /// Names as they were asked on the wire, in order.
-    pub asked: Vec<String>,
-    /// Types asked.
-    pub kinds: Vec<String>,
-    /// Servers that were asked and did not help.
-    pub servers: Vec<SocketAddress>,
-}
-
-/// How name resolution ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DnsOutcome {
-    /// Answered.
-    NoError,
-    /// The name exists without a record of these types.
-    NoData,
-    /// The name does not exist.
-    NxDomain,
-    /// The answer did not fit and was not asked again over TCP.
-    Truncated,
-    /// The server would not answer.
-    Refused,
-    /// The server could not answer.
-    ServFail,
-    /// No answer.
-    Timeout,
-}
-
-impl DnsOutcome {
-    /// The word of the contract.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoError => "noerror",
-            Self::NoData => "nodata",
-            Self::NxDomain => "nxdomain",
-            Self::Truncated => "truncated",
-            Self::Refused => "refused",
-            Self::ServFail => "servfail",
-            Self::Timeout => "timeout",
-        }
-    }
 }
 
 /// Where the packets of an attempt were seen.

@@ -37,13 +37,14 @@ struct Stall {
 }
 
 impl Stalls {
-    /// A segment that neither opens nor closes was dropped.
+    /// A segment that neither opens nor closes was dropped, of the connection with this number if it is known.
     pub(super) fn dropped(
         &mut self,
         seen: &Observation,
         dropped: &DropSeen,
         client: Tuple,
         seq: u32,
+        connection: Option<u64>,
         out: &mut Vec<FlowEvent>,
     ) {
         let tuple = dropped.packet.tuple;
@@ -72,7 +73,7 @@ impl Stalls {
         }
         self.next += 1;
         let stall = Stall {
-            id: FIRST_ID + self.next,
+            id: connection.unwrap_or(FIRST_ID + self.next),
             client,
             seq,
             first: seen.at,

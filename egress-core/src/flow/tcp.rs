@@ -1,17 +1,36 @@
 //! TCP: SYN, answer, refusal, retransmits, the socket's end, and drops.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::Tracker;
 use super::attempt::Attempt;
-use super::event::{DropRole, FlowEvent, Outcome, Sighting};
+use super::connection::Connections;
+use super::event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
 use crate::decode::{
     DropSeen, DropSite, IcmpError, Observation, Packet, PacketSeen, RetransmitSeen, SockStateSeen, Tap,
     TcpState, Transport, Tuple,
 };
+use crate::time::Mono;
 
 /// `errno` of a socket that got no answer.
 const ETIMEDOUT: u32 = 110;
 /// An unanswered SYN is a failure at this retransmit.
 const RETRANSMITS: u64 = 2;
+/// Stacks begin with a TTL of 64 or more; less is chosen to find routers.
+pub(super) const LEAST_TTL: u8 = 32;
+
+/// The drop of a packet follows the ICMP error about it within this time.
+const DROP_FOLLOWS: Duration = Duration::from_millis(10);
+
+/// An ICMP error of this machine about a SYN.
+#[derive(Debug)]
+pub(super) struct Told {
+    at: Mono,
+    about: Tuple,
+    error: IcmpError,
+    router: IpAddr,
+}
 
 impl Tracker {
     pub(super) fn tcp_packet(&mut self, seen: &Observation, at: &PacketSeen, out: &mut Vec<FlowEvent>) {
@@ -22,7 +41,7 @@ impl Tracker {
             self.syn(seen, at, seq, sighting, out);
         } else if packet.is_syn_ack() {
             self.syn_ack(seen, at, ack.wrapping_sub(1), sighting, out);
-        } else if packet.is_reset() {
+        } else if !self.established_packet(seen, at, sighting, out) && packet.is_reset() {
             self.reset(seen, at, ack.wrapping_sub(1), sighting, out);
         }
     }
@@ -36,6 +55,7 @@ impl Tracker {
         out: &mut Vec<FlowEvent>,
     ) {
         let tuple = at.packet.tuple;
+        self.connections.reopened(&tuple, isn);
         let attempt = match at.tap {
             Tap::PodOut => {
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
@@ -76,10 +96,13 @@ impl Tracker {
         let client = at.packet.tuple.reversed();
         let Some(attempt) = self.attempts.by_isn(isn, &client, seen.at) else { return };
         attempt.journey.note_answer(at.tap, sighting);
+        if let Transport::Tcp { seq, .. } = at.packet.transport {
+            attempt.server_isn.get_or_insert(seq);
+        }
         // A server on this node accepted a client from elsewhere, or the answer reached the client.
         let local_client = attempt.journey.request(Tap::PodOut).is_some();
         if at.tap == Tap::PodIn || (at.tap == Tap::PodOut && !local_client) {
-            succeeded(attempt, seen, out);
+            succeeded(attempt, seen, &mut self.connections, out);
         }
     }
 
@@ -117,23 +140,64 @@ impl Tracker {
         error: &IcmpError,
         out: &mut Vec<FlowEvent>,
     ) {
+        if at.tap == Tap::PodIn
+            && let Some((connection, _)) = self.connections.find(&error.about)
+        {
+            connection.icmp = Some((seen.at, Box::new(error.clone()), at.packet.tuple.source.ip));
+        }
         // Path MTU discovery is no refusal.
-        if at.tap != Tap::PodIn || error.mtu != 0 || (error.v6 && error.kind == 2) {
+        if error.is_about_size() {
             return;
         }
         let router = at.packet.tuple.source.ip;
+        if at.tap == Tap::UplinkIn
+            && let Some(attempt) = error.seq.and_then(|isn| self.attempts.by_isn(isn, &error.about, seen.at))
+        {
+            // Before translation back: the client is told later, if nothing keeps it from it.
+            attempt.refused_by.get_or_insert((error.clone(), router, sighting(seen, &at.packet)));
+        }
+        if at.tap != Tap::PodIn {
+            return;
+        }
         if error.about.protocol == 6 {
             let Some(attempt) = self.attempts.by_client(&error.about) else { return };
-            if attempt.answered || attempt.explained {
+            // The error of a drop that is held back (time exceeded) says no more than the drop.
+            if attempt.answered
+                || attempt.explained
+                || attempt.held.is_some()
+                || is_probe(error, &attempt.journey)
+            {
+                return;
+            }
+            if attempt.journey.request(Tap::UplinkOut).is_none() {
+                // Made on this node: the kernel answers first and drops the packet then, which says more.
+                self.told.push(Told { at: seen.at, about: error.about, error: error.clone(), router });
                 return;
             }
             attempt.explained = true;
-            let outcome = Outcome::Unreachable { error: error.clone(), router };
-            out.push(attempt.event(seen.at, outcome, 1));
+            attempt.journey.note_answer(at.tap, sighting(seen, &at.packet));
+            out.push(unreachable(attempt, seen.at, error.clone(), router, 1));
         } else {
-            self.dns.unreachable(seen, error, out);
+            self.dns.unreachable(seen, error, router);
             self.datagrams.unreachable(seen, error, router, out);
         }
+    }
+
+    /// ICMP errors that no drop has followed are all that is known.
+    pub(super) fn tell_errors(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.told.retain(|told| {
+            if now.since(told.at) < DROP_FOLLOWS {
+                return true;
+            }
+            if let Some(attempt) = self.attempts.by_client(&told.about)
+                && !(attempt.answered || attempt.explained || attempt.held.is_some())
+            {
+                attempt.explained = true;
+                let outcome = Outcome::Unreachable { error: told.error.clone(), router: told.router };
+                out.push(attempt.event(told.at, outcome, 1));
+            }
+            false
+        });
     }
 
     pub(super) fn retransmit(
@@ -144,6 +208,9 @@ impl Tracker {
     ) {
         if !again.syn {
             self.stalls.retransmit(seen, again, out);
+            if let Some((connection, from)) = self.connections.find(&again.tuple) {
+                connection.sent_again(seen.at, from, again, out);
+            }
             return;
         }
         let attempt = self.attempts.open(again.tuple, None, seen.netns, seen.at);
@@ -156,13 +223,25 @@ impl Tracker {
 
     pub(super) fn sock_state(&mut self, seen: &Observation, state: &SockStateSeen, out: &mut Vec<FlowEvent>) {
         if state.old != TcpState::SynSent {
+            self.socket_closed(seen, state, out);
             return;
         }
         let Some(attempt) = self.attempts.by_client(&state.tuple) else { return };
         match state.new {
-            TcpState::Established => succeeded(attempt, seen, out),
+            TcpState::Established => {
+                if attempt.netns == 0 {
+                    attempt.netns = seen.netns;
+                }
+                succeeded(attempt, seen, &mut self.connections, out);
+                self.connections.socket_reports(&state.tuple);
+            }
             // An attempt abandoned without error or retransmit is no failure.
-            TcpState::Close if state.error == ETIMEDOUT || attempt.retransmits > 0 => {
+            // Nor is it one that ends for another reason than the drop that is held back.
+            TcpState::Close
+                if state.error == ETIMEDOUT
+                    || attempt.retransmits > 0
+                    || (state.error != 0 && attempt.held.is_some()) =>
+            {
                 unanswered(attempt, seen, out);
             }
             _ => {}
@@ -184,7 +263,8 @@ impl Tracker {
         } else {
             let closing = crate::decode::is_closing(flags);
             if !closing {
-                self.stalls.dropped(seen, dropped, client, seq, out);
+                let connection = self.connections.dropped(seen.at, dropped, &client, reply);
+                self.stalls.dropped(seen, dropped, client, seq, connection, out);
             }
             return;
         };
@@ -199,10 +279,16 @@ impl Tracker {
         if attempt.answered {
             return;
         }
-        attempt.explained = true;
         attempt.last = seen.at;
-        let outcome = Outcome::Dropped { drop: Box::new(dropped.clone()), role, names: Vec::new() };
-        out.push(attempt.event(seen.at, outcome, 1));
+        let drop = Box::new(dropped.clone());
+        if dropped.site.is_passing() && attempt.held.is_none() && !attempt.explained {
+            attempt.held = Some((drop, role));
+            return;
+        }
+        attempt.explained = true;
+        let failed = if attempt.held.take().is_some() { 2 } else { 1 };
+        let outcome = Outcome::Dropped { drop, role, names: Vec::new() };
+        out.push(attempt.event(seen.at, outcome, failed));
     }
 }
 
@@ -220,13 +306,32 @@ pub(super) fn sighting(seen: &Observation, packet: &Packet) -> Sighting {
     Sighting { at: seen.at, ifindex: seen.ifindex, tuple: packet.tuple, ttl: packet.ttl }
 }
 
-fn succeeded(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
+fn succeeded(
+    attempt: &mut Attempt,
+    seen: &Observation,
+    connections: &mut Connections,
+    out: &mut Vec<FlowEvent>,
+) {
     if attempt.answered {
         return;
     }
     attempt.answered = true;
     attempt.last = seen.at;
+    connections.open(attempt, seen.at);
     out.push(attempt.event(seen.at, Outcome::Succeeded, 0));
+}
+
+/// A packet that its sender gave a short life, to see which router ends it: that is traceroute, and no failure.
+pub(super) fn is_probe(error: &IcmpError, journey: &Journey) -> bool {
+    error.is_ttl_exceeded() && journey.request(Tap::PodOut).is_some_and(|sent| sent.ttl < LEAST_TTL)
+}
+
+/// An ICMP error was the answer. That it came in by an uplink is told as well.
+fn unreachable(attempt: &mut Attempt, at: Mono, error: IcmpError, router: IpAddr, failed: u64) -> FlowEvent {
+    if let Some((.., came)) = &attempt.refused_by {
+        attempt.journey.note_answer(Tap::UplinkIn, *came);
+    }
+    attempt.event(at, Outcome::Unreachable { error, router }, failed)
 }
 
 fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
@@ -234,7 +339,18 @@ fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent
         return;
     }
     let failed = attempt.sent().saturating_sub(attempt.told);
-    if failed > 0 {
+    if failed == 0 {
+        return;
+    }
+    if let Some((drop, role)) = attempt.held.take() {
+        attempt.explained = true;
+        out.push(attempt.event(seen.at, Outcome::Dropped { drop, role, names: Vec::new() }, failed));
+    } else if let Some((error, router, _)) = attempt.refused_by.clone()
+        && !is_probe(&error, &attempt.journey)
+    {
+        // The client was never told, but the node was.
+        out.push(unreachable(attempt, seen.at, error, router, failed));
+    } else {
         out.push(attempt.event(seen.at, Outcome::Unanswered, failed));
     }
 }

@@ -270,6 +270,7 @@ mod tests {
             hook,
             packet: Packet { tuple, ttl: 64, length: 60, fragment: false, transport: Transport::Other },
             iif,
+            mark: 0,
             dst_ifindex: 0,
             conntrack: None,
             application: None,

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{Device, DeviceProgram, DeviceRole, FilterAnswer, Filters, NodeNetwork, Route};
+use super::routing::{Decision, Routed};
+use super::{Device, DeviceProgram, DeviceRole, FilterAnswer, Filters, LinkState, NodeNetwork, Route};
 use crate::decode::Tap;
 
 /// Pods and devices whose filters are remembered at most.
@@ -28,18 +29,71 @@ pub struct NodeState {
     translates: bool,
     /// Some flow that left with its pod's own address was answered from outside.
     untranslated_answered: bool,
+    /// Routes that went away with their device, while it is down.
+    lost: Vec<(String, Route)>,
 }
+
+/// Routes of devices that went down that are remembered.
+const LOST: usize = 4096;
 
 impl NodeState {
     /// Takes in devices, addresses and routes.
     pub fn set_network(&mut self, network: NodeNetwork) {
         self.carried.retain(|(index, _)| network.devices.iter().any(|device| device.index == *index));
+        self.note_lost(&network);
         self.network = network;
+    }
+
+    /// Keeps the routes that go away because their device is set down or removed, until it is up again.
+    fn note_lost(&mut self, now: &NodeNetwork) {
+        let up = |name: &str| {
+            now.devices.iter().any(|device| device.name == name && device.link != LinkState::Down)
+        };
+        self.lost.retain(|(name, _)| !up(name));
+        for device in &self.network.devices {
+            if device.role == DeviceRole::Pod || up(&device.name) {
+                continue;
+            }
+            let gone = self.network.routes.iter().filter(|route| {
+                route.device == device.index && route.kind == "unicast" && !now.routes.contains(route)
+            });
+            let room = LOST.saturating_sub(self.lost.len());
+            self.lost.extend(gone.take(room).map(|route| (device.name.clone(), route.clone())));
+        }
+    }
+
+    /// The route to this address that went away with its device, which is still down: the device's name and the
+    /// route.
+    #[must_use]
+    pub fn lost_route(&self, ip: IpAddr) -> Option<(&str, &Route)> {
+        self.lost
+            .iter()
+            .filter(|(_, route)| route.destination.contains(&ip))
+            .max_by_key(|(_, route)| (route.destination.prefix_len(), std::cmp::Reverse(route.priority)))
+            .map(|(name, route)| (name.as_str(), route))
+    }
+
+    /// What routing of the node decides on a packet.
+    #[must_use]
+    pub fn route(&self, packet: &Routed<'_>) -> Decision<'_> {
+        self.network.route(packet)
+    }
+
+    /// Devices of the node.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        &self.network.devices
     }
 
     /// Takes in the packet filters.
     pub fn set_filters(&mut self, filters: Filters) {
         self.filters = filters;
+    }
+
+    /// The packet filters.
+    #[must_use]
+    pub const fn filters(&self) -> &Filters {
+        &self.filters
     }
 
     /// Takes in who filters at a device, or inside a pod.
@@ -117,11 +171,6 @@ impl NodeState {
     #[must_use]
     pub fn device(&self, index: u32) -> Option<&Device> {
         self.network.devices.iter().find(|device| device.index == index)
-    }
-
-    /// The devices of the node.
-    pub fn devices(&self) -> impl Iterator<Item = &Device> {
-        self.network.devices.iter()
     }
 
     /// Name of a device of the node.

@@ -78,7 +78,14 @@ impl Pipeline {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
             Outcome::Unreachable { .. } => "unreachable",
-            Outcome::Dns(_) | Outcome::Succeeded => return,
+            Outcome::Reset(_) => "reset",
+            Outcome::Dns(_)
+            | Outcome::Tls(_)
+            | Outcome::Silence(_)
+            | Outcome::Succeeded
+            | Outcome::Served => {
+                return;
+            }
         };
         // Later events of an attempt add SYNs to it; the attempt failed once.
         if event.first_report

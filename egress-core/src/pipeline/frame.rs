@@ -13,7 +13,8 @@ use crate::protocol::Protocol;
 use crate::tally::Tally;
 use crate::time::Mono;
 use crate::verdict::{
-    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Translation, Verdict,
+    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
+    Verdict,
 };
 
 /// Who the ends of a flow are, from the local pod's side.
@@ -50,8 +51,12 @@ impl Pipeline {
     pub(super) fn frame(&self, client: &Tuple, forwarded: Option<SocketAddress>, at: Mono) -> Option<Frame> {
         let protocol = client.transport();
         let from = self.index.resolve_client(client.source.ip, at);
-        let dialled = self.index.resolve(client.destination.ip, client.destination.port, protocol, at);
+        let mut dialled = self.index.resolve(client.destination.ip, client.destination.port, protocol, at);
         if let Some(pod) = from.pod.clone().filter(|pod| self.index.is_local(pod)) {
+            if client.destination.ip.is_loopback() {
+                // Its own loopback: nobody else's address.
+                dialled = Endpoint { ip: client.destination.ip, ..from.clone() };
+            }
             return Some(Frame { direction: Direction::Egress, pod, client: from, dialled });
         }
         let server = match forwarded {
@@ -97,24 +102,34 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
+        let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
+            pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
+        };
+        let behind = self.index.behind(&frame.dialled);
         let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
             pod: &pod_endpoint,
             peer: frame.peer(),
+            behind: behind.as_ref(),
             policy: &view,
             policies_as_of: self.index.synced_at(),
             fix,
             node: &self.node,
+            cluster: &self.index,
+            readings: &self.readings,
+            peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
-            pod_netns: pod_netns.unwrap_or(0),
+            pod_netns,
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(mut judgement) = verdict::judge(&case) else { return };
         let drift = self.drift(&case, &mut judgement);
+        let around = Surroundings { reach: &self.reach, index: &self.index };
+        verdict::hint(&case, &mut judgement, &around);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
         let subject = frame.subject(&event.client, subject_name.clone());
         let mut peer = frame.peer().peer_ref(subject.peer.port, protocol, subject_name.or(known_name));
@@ -181,7 +196,7 @@ impl Pipeline {
             };
             self.ask(query, subject.clone());
         }
-        let filed = self.book.file(subject, event.attempt, fresh);
+        let filed = self.book.file(subject, event.attempt, event.outcome.is_after_opening(), fresh);
         self.out.push(filed);
     }
 }

@@ -1,7 +1,9 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
+mod connection;
 mod dns;
 mod filters;
+mod segments;
 mod tcp;
 mod wire;
 
@@ -46,6 +48,7 @@ impl World {
             devices: vec![device(2, "eth0", DeviceRole::Uplink), device(10, "veth5", DeviceRole::Pod)],
             addresses: vec!["192.0.2.1".parse().unwrap()],
             routes: Vec::new(),
+            rules: Vec::new(),
         };
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {

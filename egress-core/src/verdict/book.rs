@@ -42,12 +42,20 @@ pub struct Book {
 #[derive(Debug)]
 struct Entry {
     attempt: u64,
+    /// It harms connections that are established already: that they can be established does not heal it.
+    after_opening: bool,
     verdict: Arc<Verdict>,
 }
 
 impl Book {
     /// Files a fresh verdict of an attempt: as a new one, or as a revision or repetition of an open one.
-    pub fn file(&mut self, subject: Subject, attempt: u64, fresh: Verdict) -> Arc<Verdict> {
+    pub fn file(
+        &mut self,
+        subject: Subject,
+        attempt: u64,
+        after_opening: bool,
+        fresh: Verdict,
+    ) -> Arc<Verdict> {
         if self.by_subject.len() >= CAPACITY
             && !self.by_subject.contains_key(&subject)
             && let Some(oldest) = self.order.pop_front()
@@ -59,7 +67,9 @@ impl Book {
             Vec::new()
         });
         entries.retain(|entry| {
-            entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
+            let recent = fresh.last_seen.since(entry.verdict.last_seen) < EPISODE;
+            // A socket may take longer than that to give up.
+            entry.verdict.state == State::Active && (recent || entry.attempt == attempt)
         });
         let same =
             entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
@@ -67,11 +77,12 @@ impl Book {
             Some(entry) => {
                 entry.verdict = Arc::new(merge(&entry.verdict, fresh));
                 entry.attempt = attempt;
+                entry.after_opening = after_opening;
                 Arc::clone(&entry.verdict)
             }
             None => {
                 let verdict = Arc::new(Verdict { id: id(&subject, &fresh), ..fresh });
-                entries.push(Entry { attempt, verdict: Arc::clone(&verdict) });
+                entries.push(Entry { attempt, after_opening, verdict: Arc::clone(&verdict) });
                 verdict
             }
         }
@@ -113,9 +124,22 @@ impl Book {
 
     /// The same traffic succeeded: its open verdicts are cleared.
     pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
-        let Some(entries) = self.by_subject.remove(subject) else { return Vec::new() };
-        self.order.retain(|known| known != subject);
-        entries
+        self.clear_where(subject, |_| true)
+    }
+
+    /// The same connection can be established: open verdicts on that are cleared.
+    pub fn clear_opening(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
+        self.clear_where(subject, |entry| !entry.after_opening)
+    }
+
+    fn clear_where(&mut self, subject: &Subject, healed: fn(&Entry) -> bool) -> Vec<Arc<Verdict>> {
+        let Some(entries) = self.by_subject.get_mut(subject) else { return Vec::new() };
+        let cleared: Vec<Entry> = entries.extract_if(.., |entry| healed(entry)).collect();
+        if entries.is_empty() {
+            self.by_subject.remove(subject);
+            self.order.retain(|known| known != subject);
+        }
+        cleared
             .into_iter()
             .map(|entry| Arc::new(Verdict { state: State::Cleared, ..Verdict::clone(&entry.verdict) }))
             .collect()

@@ -16,5 +16,6 @@ pub(super) mod tls_failure;
 pub(super) mod unknown;
 pub(super) mod upstream_refused;
 pub(super) mod upstream_reset;
+pub(super) mod upstream_silence;
 pub(super) mod upstream_timeout;
 pub(super) mod upstream_unreachable;

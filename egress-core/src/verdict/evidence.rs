@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::{Evidence, Stage};
-use crate::decode::Tap;
+use crate::decode::{ClientHello, Tap};
 use crate::flow::Outcome;
 use crate::time::{ClockOffset, Mono};
 
@@ -65,8 +65,53 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
                 format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
             say(case.event.at, stage, text);
         }
-        Outcome::Succeeded => {}
+        Outcome::Tls(failure) => {
+            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            let what = match failure.alert {
+                Some(alert) => format!("the fatal TLS alert {}", super::causes::tls_failure::name(alert)),
+                None => {
+                    "an encrypted TLS record that only an alert is as short as, and then closed".to_owned()
+                }
+            };
+            say(case.event.at, stage, format!("the {} sent {what}", failure.by.as_str()));
+        }
+        Outcome::Reset(failure) => {
+            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            let ttl = match (failure.ttl, failure.answer_ttl) {
+                (Some(ttl), Some(answer)) => format!(" with TTL {ttl}; the SYN-ACK had {answer}"),
+                _ => String::new(),
+            };
+            say(case.event.at, stage, format!("a reset reached the established connection{ttl}"));
+            if failure.node_reset {
+                let text =
+                    "the node itself had sent a reset to the server before, which the pod had not sent";
+                say(case.event.at, Stage::Node, text.to_owned());
+            }
+        }
+        Outcome::Silence(failure) => {
+            let whose = failure.of.as_str();
+            let text = match failure.times {
+                0 => format!("the {whose}'s socket gave up: nothing answered its probes"),
+                times => {
+                    format!("the {whose} sent the same data again {times} times without an acknowledgement")
+                }
+            };
+            say(case.event.at, stage, text);
+            if failure.gave_up && failure.times > 0 {
+                say(case.event.at, Stage::Pod, format!("the {whose}'s socket gave up"));
+            }
+        }
+        Outcome::Succeeded | Outcome::Served => {}
     }
     list.sort_by_key(|piece| piece.time);
     list
+}
+
+/// What the client offered; said at the begin, where the connection is not old.
+fn hello(hello: Option<&ClientHello>, at: Mono, say: &mut impl FnMut(Mono, Stage, String)) {
+    let Some(hello) = hello else { return };
+    let name =
+        hello.sni.as_ref().map_or_else(|| "no server name".to_owned(), |name| format!("server name {name}"));
+    let versions = hello.version_names().join(", ");
+    say(at, Stage::Pod, format!("ClientHello with {name}, versions {versions}"));
 }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::case::Case;
-use super::{Cause, Confidence, Fix, Stage, causes};
+use super::{Cause, Confidence, Direction, Fix, PeerKind, Stage, causes};
+use crate::flow::Outcome;
 
 /// What a cause says of a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,14 +90,29 @@ const ORDER: &[Judge] = &[
     causes::upstream_refused::judge,
     causes::upstream_unreachable::judge,
     causes::nat_missing::judge,
+    causes::upstream_silence::judge,
     causes::upstream_timeout::judge,
 ];
 
 /// Decides. `None` for what is no failure.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Option<Judgement> {
-    if matches!(case.event.outcome, crate::flow::Outcome::Succeeded) {
+    if !is_harm(case) {
         return None;
     }
     Some(ORDER.iter().find_map(|judge| judge(case)).unwrap_or_else(|| causes::unknown::judge(case)))
+}
+
+/// Strangers that vanish, reset or scan are no failure of the pod that they came to.
+fn is_harm(case: &Case<'_>) -> bool {
+    match &case.event.outcome {
+        Outcome::Succeeded | Outcome::Served => false,
+        Outcome::Reset(_) | Outcome::Silence(_) => case.direction == Direction::Egress,
+        Outcome::Tls(failure) => {
+            case.direction == Direction::Egress
+                || case.peer.kind != PeerKind::External
+                || causes::tls_failure::is_about_trust(failure)
+        }
+        _ => true,
+    }
 }

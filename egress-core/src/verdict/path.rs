@@ -14,13 +14,17 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     if let Outcome::Dropped { .. } = case.event.outcome {
-        // Inside the other pod.
+        // Inside the pod at the other end.
         if judgement.stage == Stage::Upstream {
             path.push(hop(Hop::Node, None, HopOutcome::Passed));
             path.push(broken(Hop::Peer, None, HopOutcome::Dropped, judgement));
             return path;
         }
         path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+        return path;
+    }
+    if judgement.stage == Stage::Node && matches!(case.event.outcome, Outcome::Reset(_)) {
+        path.push(broken(Hop::Node, None, HopOutcome::Refused, judgement));
         return path;
     }
     let journey = &case.event.journey;
@@ -53,7 +57,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         };
         path.push(broken(far, None, end(case, judgement.cause), judgement));
     } else {
-        path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
+        path.push(broken(Hop::Node, None, node_end(case, judgement.cause), judgement));
     }
     path
 }
@@ -64,7 +68,11 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         case.node.device_name(left.ifindex)
     });
     if judgement.stage == Stage::Pod {
-        return broken(Hop::Pod, device, HopOutcome::Dropped, judgement);
+        let outcome = match case.event.outcome {
+            Outcome::Tls(_) => HopOutcome::Refused,
+            _ => HopOutcome::Dropped,
+        };
+        return broken(Hop::Pod, device, outcome, judgement);
     }
     hop(Hop::Pod, device, HopOutcome::Passed)
 }
@@ -79,14 +87,27 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }
+        Cause::ServiceNoEndpoints
+            if matches!(case.event.outcome, Outcome::Refused { .. } | Outcome::Unreachable { .. }) =>
+        {
+            HopOutcome::Refused
+        }
+        // The other pod's machine dropped it, or could not answer.
+        Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
     }
 }
 
-const fn node_end(cause: Cause) -> HopOutcome {
+fn node_end(case: &Case<'_>, cause: Cause) -> HopOutcome {
     match cause {
-        Cause::PolicyDrop | Cause::FirewallDrop => HopOutcome::Dropped,
+        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource => {
+            HopOutcome::Dropped
+        }
         Cause::UpstreamRefused => HopOutcome::Refused,
+        Cause::ServiceNoEndpoints => match case.event.outcome {
+            Outcome::Unanswered => HopOutcome::Dropped,
+            _ => HopOutcome::Refused,
+        },
         _ => HopOutcome::Unseen,
     }
 }

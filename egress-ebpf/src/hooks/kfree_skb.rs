@@ -21,7 +21,7 @@ use crate::{
     emit::{Slot, Wake, header, zero},
     hooks::budget,
     kernel::{Skb, Sock, read, read_bytes},
-    maps::{AGGREGATES, NETNS, POD_IPS, SLOTS, add, config, count, count_hot, reason_class},
+    maps::{AGGREGATES, NETNS, SLOTS, add, config, count, count_hot, pod_of, reason_class},
     packet::{Flow, IPV4, IPV6, bytes},
 };
 
@@ -62,10 +62,8 @@ pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
         return 0;
     };
     if place.kind != NETNS_POD {
-        // SAFETY: the value is copied at once; slots are stable numbers.
-        let slot =
-            unsafe { POD_IPS.get(bytes(flow.source)).or_else(|| POD_IPS.get(bytes(flow.destination))) };
-        let Some(slot) = slot.copied().or_else(|| translated(skb, protocol)) else {
+        let slot = pod_of(flow.source).or_else(|| pod_of(flow.destination));
+        let Some(slot) = slot.or_else(|| translated(skb, protocol)) else {
             count_hot(Stat::DropForeign);
             return 0;
         };
@@ -94,8 +92,7 @@ pub fn dropped(skb: Skb, location: u64, reason: u32, receiver: Sock) -> i32 {
 #[inline(always)]
 fn translated(skb: Skb, protocol: u16) -> Option<u32> {
     let (source, destination) = skb.conntrack()?.original_addresses(protocol)?;
-    // SAFETY: the value is copied at once; slots are stable numbers.
-    unsafe { POD_IPS.get(bytes(source)).or_else(|| POD_IPS.get(bytes(destination))) }.copied()
+    pod_of(source).or_else(|| pod_of(destination))
 }
 
 /// Finds the packet's namespace among those that matter: by its device, else by a socket, else by its route.

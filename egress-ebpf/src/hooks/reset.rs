@@ -6,7 +6,7 @@
 //! tcp_receive_reset: TP_PROTO(struct sock *sk)
 //! ```
 
-use egress_common::{NETNS_POD, RecordKind, ResetRecord, Stat, flags};
+use egress_common::{NETNS_POD, RESET_PROGRESS, RecordKind, ResetRecord, Stat, flags};
 
 use crate::{
     emit::{Slot, Wake, header, zero},
@@ -77,6 +77,10 @@ fn of_socket(sk: Sock, bits: u16) -> i32 {
         (*record).pad = 0;
         (*record).data_len = 0;
         zero::<{ HEAD as usize / 8 }>((&raw mut (*record).data).cast());
+        if let Some(progress) = sk.progress() {
+            (*record).data_len = RESET_PROGRESS as u16;
+            (&raw mut (*record).data).cast::<[u32; RESET_PROGRESS / 4]>().write_unaligned(progress);
+        }
     }
     slot.submit();
     0

@@ -57,7 +57,7 @@ pub fn retransmitted(sk: Sock, skb: Skb) -> i32 {
         (*record).seq = seq;
         (*record).snd_una = sk.unacknowledged();
         (*record).mss = sk.mss();
-        (*record).pad2 = 0;
+        (*record).silence_ms = sk.since_segment();
     }
     slot.submit();
     0

@@ -9,8 +9,8 @@
 
 use aya_ebpf::{check_bounds_signed, helpers::bpf_jiffies64, programs::TcContext};
 use egress_common::{
-    ABI_VERSION, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordKind, SHORT_SNAP, Stat,
-    TapPoint,
+    ABI_VERSION, HELLO_SNAP, LONG_SNAP, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
+    RecordKind, SHORT_SNAP, Stat, TapPoint,
 };
 
 use crate::{
@@ -229,14 +229,17 @@ fn classify_tcp(packet: &Packet<'_>, network: &Network) -> Option<PacketClass> {
     if source == DNS || destination == DNS {
         return Some(PacketClass::Dns);
     }
-    // A plaintext alert is 5 bytes of record header and 2 of alert; a ClientHello is not that small.
-    if payload != 7 && !(48..=HELLO_MAX).contains(&payload) {
+    // A plaintext alert is 5 bytes of record header and 2 of alert, an encrypted one 24 in all (TLS 1.3; 30 behind a
+    // ChangeCipherSpec, which has 6 itself) or 31 (TLS 1.2); a ClientHello and a second flight are not that small.
+    if !matches!(payload, 6 | 7 | 24 | 30 | 31) && !(48..=HELLO_MAX).contains(&payload) {
         return None;
     }
     let [kind, major, _, high, low, message] = packet.load::<[u8; 6]>(at + head)?;
     match (kind, major) {
         (0x16, 3) if message == 1 => Some(PacketClass::TlsClientHello),
-        (0x15, 3) if high == 0 && low == 2 => Some(PacketClass::TlsAlert),
+        (0x15, 3) if high == 0 => Some(PacketClass::TlsAlert),
+        (0x14, 3) if high == 0 && low == 1 => Some(PacketClass::TlsFlight),
+        (0x17, 3) if high == 0 && low == 19 && payload == 24 => Some(PacketClass::TlsTwoBytes),
         _ => None,
     }
 }
@@ -336,7 +339,9 @@ fn consider(packet: &Packet<'_>, network: &Network, point: TapPoint, class: Pack
         PacketClass::TlsClientHello => true,
         _ => false,
     };
-    if long {
+    if long && class as u8 == PacketClass::TlsClientHello as u8 && total > LONG_SNAP as u32 {
+        report_hello(packet, point, class, protocol, slot, total);
+    } else if long {
         report_long(packet, point, class, protocol, slot, total);
     } else {
         report(packet, point, class, protocol, slot, total);
@@ -391,4 +396,8 @@ reporter!(
 reporter!(
     /// The long record: headers and the payload that explains.
     report_long, PacketLongRecord, PacketLong, LONG_SNAP
+);
+reporter!(
+    /// The record of a ClientHello that is longer still.
+    report_hello, PacketHelloRecord, PacketHello, HELLO_SNAP
 );

@@ -2,7 +2,8 @@
 
 use egress_core::cluster::{
     Backend, Container, ContainerPort, EndpointSlice, Expression, IpBlock, LabelSelector, NetworkPolicy,
-    Node, Operator, Peer, Pod, PodRef, PolicyPort, PortMatch, Rule, Service, ServicePort, ServiceTarget,
+    Node, Operator, Peer, Pod, PodDns, PodRef, PolicyPort, PortMatch, Rule, Service, ServicePort,
+    ServiceTarget,
 };
 use egress_core::protocol::Protocol;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,7 @@ status:
                 proxy_env: vec![],
             },
         ],
+        dns: PodDns::default(),
         // The annotation is for file sources only.
         netns_path: None,
     };
@@ -267,6 +269,7 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.7}, {hostname: lb.example.com}]
             port("dns", 53, Protocol::Udp, ServiceTarget::Number(53), None),
         ],
         selector: Some(labels(&[("app", "db")])),
+        ..Service::default()
     };
     assert_eq!(service, expected);
     let headless =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use egress_core::node::{Device, DeviceRole, Route};
+use egress_core::node::{Device, DeviceRole, LinkState, Route};
 
 use super::links::Link;
 
@@ -60,6 +60,11 @@ pub(super) fn devices(links: &[Link], routes: &[Route], uplinks: &[String]) -> V
             } else {
                 DeviceRole::Other
             },
+            link: match (link.up, link.carrier) {
+                (false, _) => LinkState::Down,
+                (true, false) => LinkState::NoCarrier,
+                (true, true) => LinkState::Up,
+            },
             ..Device::default()
         })
         .collect();
@@ -77,8 +82,10 @@ mod tests {
             name: name.to_owned(),
             kind: kind.to_owned(),
             mtu: 1500,
+            queue: 0,
             master: 0,
             up: true,
+            carrier: true,
             loopback: name == "lo",
             crosses_netns: kind == "veth" || kind == "netkit",
         }

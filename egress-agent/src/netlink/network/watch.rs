@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use egress_core::node::{NodeChange, NodeNetwork, Route};
+use egress_core::node::{NodeChange, NodeNetwork, Route, Rule};
 
 use super::links::Link;
-use super::{addresses, links, roles, routes};
+use super::{addresses, links, roles, routes, rules};
 use crate::netlink::NetlinkError;
 use crate::netlink::netns::Netns;
 use crate::netlink::socket::{NetlinkSocket, Notified};
@@ -24,6 +24,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// A table is read again no sooner than this many times as long as it took to read it, so that a large routing
 /// table in motion costs a bounded share of a CPU.
 const REST: u32 = 10;
+/// `RTNLGRP_IPV6_RULE` of `rtnetlink.h`.
+const RTNLGRP_IPV6_RULE: u32 = 19;
 /// After a failed reading.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -117,6 +119,7 @@ struct State {
     links: Table<Link>,
     addresses: Table<IpAddr>,
     routes: Table<Route>,
+    rules: Table<Rule>,
 }
 
 impl State {
@@ -129,6 +132,8 @@ impl State {
             libc::RTNLGRP_IPV6_IFADDR,
             libc::RTNLGRP_IPV4_ROUTE,
             libc::RTNLGRP_IPV6_ROUTE,
+            libc::RTNLGRP_IPV4_RULE,
+            RTNLGRP_IPV6_RULE,
         ] {
             hear.subscribe(group)?;
         }
@@ -136,7 +141,8 @@ impl State {
         let links = Table::new(links::read(&mut ask)?);
         let addresses = Table::new(addresses::read(&mut ask)?);
         let routes = Table::new(routes::read(&mut ask)?);
-        Ok(Self { netns, uplinks, ask, hear, links, addresses, routes })
+        let rules = Table::new(rules::read(&mut ask)?);
+        Ok(Self { netns, uplinks, ask, hear, links, addresses, routes, rules })
     }
 
     fn snapshot(&self) -> NodeNetwork {
@@ -145,13 +151,15 @@ impl State {
             devices: roles::devices(&self.links.entries, &self.routes.entries, &self.uplinks),
             addresses: self.addresses.entries.clone(),
             routes: self.routes.entries.clone(),
+            rules: self.rules.entries.clone(),
         }
     }
 
     fn follow(&mut self, stopped: &Stopped, first: NodeNetwork, sink: &impl Fn(NodeChange)) {
         let mut told = first;
         loop {
-            let due = [self.links.due(), self.addresses.due(), self.routes.due()].into_iter().flatten().min();
+            let tables = [self.links.due(), self.addresses.due(), self.routes.due(), self.rules.due()];
+            let due = tables.into_iter().flatten().min();
             let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             match stopped.wait(&self.hear, timeout) {
                 Ok(Woken::Stop) => return,
@@ -162,7 +170,7 @@ impl State {
                     return;
                 }
             }
-            let Self { ask, links, addresses, routes, .. } = self;
+            let Self { ask, links, addresses, routes, rules, .. } = self;
             let before = presence(&links.entries);
             links.refresh(|| links::read(ask));
             if presence(&links.entries) != before {
@@ -170,6 +178,7 @@ impl State {
             }
             addresses.refresh(|| addresses::read(ask));
             routes.refresh(|| routes::read(ask));
+            rules.refresh(|| rules::read(ask));
             let now = self.snapshot();
             if now != told {
                 sink(NodeChange::Network(now.clone()));
@@ -180,7 +189,7 @@ impl State {
 
     /// Takes in the notifications: which table is out of date.
     fn listen(&mut self) {
-        let Self { hear, links, addresses, routes, .. } = self;
+        let Self { hear, links, addresses, routes, rules, .. } = self;
         let heard = hear.notifications(|message| match message.kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => links.touch(),
             libc::RTM_NEWADDR | libc::RTM_DELADDR => {
@@ -188,6 +197,7 @@ impl State {
                 routes.touch();
             }
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => routes.touch(),
+            libc::RTM_NEWRULE | libc::RTM_DELRULE => rules.touch(),
             _ => {}
         });
         if let Err(error) = &heard {
@@ -198,6 +208,7 @@ impl State {
             links.touch();
             addresses.touch();
             routes.touch();
+            rules.touch();
         }
     }
 }

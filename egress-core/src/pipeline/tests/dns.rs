@@ -96,7 +96,9 @@ fn an_unanswered_question_is_a_timeout_when_it_is_asked_again_and_cleared_by_an_
     world.ask(2000, 1, "slow.example");
     world.until(2100);
     assert_eq!(world.only().detail["outcome"], "timeout");
+    world.until(2950);
     world.answer(3000, 1, "slow.example", ResponseCode::NoError, true);
+    world.until(3100);
     assert_eq!(world.only().state, State::Cleared);
 }
 
@@ -171,5 +173,6 @@ fn a_name_that_resolves_a_minute_later_is_cleared() {
     world.until(60_000);
     world.ask(60_000, 2, "new.example");
     world.answer(60_001, 2, "new.example", ResponseCode::NoError, true);
+    world.until(60_100);
     assert_eq!(world.only().state, State::Cleared);
 }

@@ -30,7 +30,8 @@ pub(in crate::verdict) fn words(case: &Case<'_>, drop: &DropSeen) -> String {
         DropSite::Ipsec => "IPsec policy".to_owned(),
         DropSite::NoSocket => "no socket".to_owned(),
         DropSite::Route => "routing".to_owned(),
-        DropSite::ReversePath => "reverse-path filter".to_owned(),
+        DropSite::ReversePath => format!("reverse-path filter{}", device()),
+        DropSite::Martian => format!("address check (martian){}", device()),
         DropSite::Neighbour => format!("neighbour resolution{}", device()),
         DropSite::Ttl => "TTL expired".to_owned(),
         DropSite::TooBig => format!("MTU{}", device()),
@@ -53,7 +54,7 @@ pub(in crate::verdict) fn device(case: &Case<'_>, drop: &DropSeen) -> Option<Str
 pub(in crate::verdict) fn stage(case: &Case<'_>, drop: &DropSeen) -> Stage {
     if case.node.is_node(drop.netns) {
         Stage::Node
-    } else if case.pod_netns == 0 || drop.netns == case.pod_netns {
+    } else if case.pod_netns.is_none_or(|pod| pod == drop.netns) {
         Stage::Pod
     } else {
         Stage::Upstream
@@ -107,7 +108,16 @@ fn is_netfilter(drop: &DropSeen) -> bool {
 
 /// The netfilter hook, as far as the packet and the filters that are there tell it.
 pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
-    case.node.attribute(drop).1
+    match drop.site {
+        // Routing, neighbours, queues and sockets are no netfilter hook.
+        DropSite::Route
+        | DropSite::ReversePath
+        | DropSite::Martian
+        | DropSite::Neighbour
+        | DropSite::Ttl
+        | DropSite::Resource => Hook::Unknown,
+        _ => case.node.attribute(drop).1,
+    }
 }
 
 /// Who could have dropped it.

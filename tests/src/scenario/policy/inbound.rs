@@ -9,7 +9,7 @@ use super::{HTTP, ingress_verdict, server_admitting};
 use crate::enforce::{Backend, Match, Refusal};
 use crate::expect::Expect;
 use crate::lab::{Lab, Place};
-use crate::plan::{CLIENT, Dual, Family, NODE, NODE_PODS_V4, SERVER, WEB_SERVICE};
+use crate::plan::{CLIENT, Dual, Family, NODE, NODE_PODS_V4, SERVER, SERVICE};
 use crate::topology::Topology;
 
 /// Port of the Service in front of the server pod.
@@ -46,7 +46,7 @@ pub(super) fn all() -> Vec<Scenario> {
             "the same pod through its Service: the policy names a port, and applies after translation",
             |run| {
                 deny_ingress(run)?;
-                run.dial(Family::V4, WEB_SERVICE, WEB, "timeout")
+                run.dial(Family::V4, SERVICE, WEB, "timeout")
             },
         )
         .set_up(|lab, health| {
@@ -55,7 +55,7 @@ pub(super) fn all() -> Vec<Scenario> {
         })
         .expect(|| Expect {
             confidence: &["certain"],
-            peer: (WEB_SERVICE.of(Family::V4), WEB),
+            peer: (SERVICE.of(Family::V4), WEB),
             kind: "service",
             says: &[("/translation/destination/ip", "10.244.1.6"), ("/peer/pod/name", "api-server")],
             ..ingress_verdict(Family::V4)
@@ -121,7 +121,7 @@ fn open_to_all(lab: &mut Lab, health: Health) -> anyhow::Result<()> {
 
 /// Service `web` in front of the server pod: its object, and the translation that kube-proxy would make.
 fn service(lab: &Lab) -> anyhow::Result<()> {
-    let Dual { v4: vip, .. } = WEB_SERVICE;
+    let Dual { v4: vip, .. } = SERVICE;
     let backend = SERVER.v4;
     lab.cluster.write(
         "service-web.json",

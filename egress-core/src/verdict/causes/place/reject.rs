@@ -62,7 +62,7 @@ fn would_be_seen(case: &Case<'_>) -> bool {
         return false;
     }
     let watched = |role| {
-        let mut devices = case.node.devices().filter(|device| device.role == role).peekable();
+        let mut devices = case.node.devices().iter().filter(|device| device.role == role).peekable();
         devices.peek().is_some()
             && devices.all(|device| {
                 let direction = if role == DeviceRole::Pod { device.watched_in } else { device.watched_out };

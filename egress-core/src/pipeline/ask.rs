@@ -1,0 +1,147 @@
+//! Before some failures are judged, the kernel is asked for a state that decides: how full a queue is, what a sysctl
+//! says, whether there is a route. The failure waits for the answers, but not long.
+
+use std::time::Duration;
+
+use super::Pipeline;
+use crate::decode::{DropSeen, DropSite, Tap, Tuple};
+use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
+use crate::node::{Question, Reading};
+use crate::time::Mono;
+use crate::verdict::questions;
+
+/// How long a failure waits for answers.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// An answer of the time just before a failure serves as well.
+const FRESH: Duration = Duration::from_millis(500);
+/// Failures that may wait; beyond that they are judged as they are.
+const WAITING: usize = 256;
+
+/// A failure that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    since: Mono,
+    event: FlowEvent,
+}
+
+impl Pipeline {
+    /// Judges a failure, at once or when the answers that it needs are there.
+    pub(super) fn judge_informed(&mut self, event: FlowEvent) {
+        let missing = self.missing(&event);
+        let settled = missing.is_empty() && !self.awaits_routes(&event);
+        if settled || self.waiting.len() >= WAITING {
+            self.judge(&event);
+            return;
+        }
+        for question in missing {
+            if !self.readings_wanted.contains(&question) {
+                self.readings_wanted.push(question);
+            }
+        }
+        self.waiting.push(Waiting { since: event.at, event });
+    }
+
+    /// An answer: what waited for it last is judged.
+    pub(super) fn answered(&mut self, reading: Reading, at: Mono) {
+        self.readings.note(reading, at);
+        self.judge_waiting();
+    }
+
+    /// Judges what waited for the latest news.
+    pub(super) fn judge_waiting(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if self.missing(&waiting.event).is_empty() && !self.awaits_routes(&waiting.event) {
+                self.judge(&waiting.event);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// Judges what waits of a client: it is about to be cleared.
+    pub(super) fn judge_waiting_of(&mut self, client: &Tuple) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.event.client == *client {
+                self.judge(&waiting.event);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// What has waited long enough is judged without the answers.
+    pub(super) fn stop_waiting(&mut self, now: Mono) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if now.since(waiting.since) >= PATIENCE {
+                self.judge(&waiting.event);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// Routing refused it by a route that is so new that it was not read yet.
+    fn awaits_routes(&self, event: &FlowEvent) -> bool {
+        matches!(&event.outcome, Outcome::Dropped { drop, .. }
+            if drop.site == DropSite::Route
+                && drop.netns == self.node.netns()
+                && questions::outdated(event, drop, &self.node))
+    }
+
+    /// Questions of this failure without a fresh answer.
+    fn missing(&self, event: &FlowEvent) -> Vec<Question> {
+        let nanos = u64::try_from(FRESH.as_nanos()).unwrap_or(u64::MAX);
+        let since = Mono(event.at.0.saturating_sub(nanos));
+        let mut questions = self.questions_of(event);
+        questions.retain(|question| question.netns() != 0 && !self.readings.is_answered(question, since));
+        questions
+    }
+
+    /// What decides this failure.
+    fn questions_of(&self, event: &FlowEvent) -> Vec<Question> {
+        match &event.outcome {
+            Outcome::Dropped { drop, role, .. } => self.questions_of_drop(drop, *role),
+            Outcome::Unanswered => self.questions_of_silence(event),
+            Outcome::Dns(failure) if failure.outcome == DnsOutcome::Timeout => {
+                self.questions_of_silence(event)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn questions_of_drop(&self, drop: &DropSeen, role: DropRole) -> Vec<Question> {
+        match drop.site {
+            DropSite::Resource => questions::queue(drop),
+            DropSite::ReversePath => questions::reverse_path(drop, &self.node),
+            // The node's routes are known; those of a pod are not.
+            DropSite::Neighbour if drop.netns != self.node.netns() => {
+                vec![Question::Route { netns: drop.netns, to: drop.packet.tuple.destination.ip }]
+            }
+            // A device that is down drops in its transmit function. A segment's stall is no sign of that.
+            DropSite::Other if drop.function.contains("xmit") && role != DropRole::Data => {
+                vec![questions::device(drop)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn questions_of_silence(&self, event: &FlowEvent) -> Vec<Question> {
+        let journey = &event.journey;
+        if journey.request(Tap::UplinkOut).is_some() {
+            return Vec::new();
+        }
+        let Some(delivered) = journey.request(Tap::PodIn) else {
+            return questions::next_hop(event, &self.node).into_iter().collect();
+        };
+        let protocol = event.client.transport();
+        let address = delivered.tuple.destination;
+        let server = self.index.resolve(address.ip, address.port, protocol, event.first).pod;
+        let Some(netns) = server.and_then(|pod| self.index.netns_of(&pod.reference())) else {
+            return Vec::new();
+        };
+        vec![
+            Question::Socket { netns, protocol, address },
+            Question::Route { netns, to: delivered.tuple.source.ip },
+        ]
+    }
+}
