@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod filters;
+pub(crate) mod fuzzing;
 mod netfilter;
 pub mod netns;
 pub mod network;

@@ -10,6 +10,8 @@ mod raw;
 pub mod sctp;
 pub mod serve;
 mod short_lived;
+pub mod sidecar;
+pub mod transfer;
 pub mod udp;
 
 use anyhow::Result;

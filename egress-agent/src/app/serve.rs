@@ -52,7 +52,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     // What is missing or taken is told before anything is attached.
     probe::require_privileges()?;
     let listeners = runtime.block_on(bind(args))?;
-    let started = start(&args.sources, None, args.metrics_pod_label())?;
+    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label())?;
     let result = runtime.block_on(serve(listeners, &started));
     started.engine.stop();
     result

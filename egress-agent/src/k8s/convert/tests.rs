@@ -83,6 +83,7 @@ status:
             },
         ],
         dns: PodDns::default(),
+        trouble: None,
         // The annotation is for file sources only.
         netns_path: None,
     };

@@ -52,7 +52,7 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Link>, NetlinkError
     socket.dump("list network devices", &request, decode)
 }
 
-fn decode(message: Message<'_>) -> Option<Link> {
+pub(super) fn decode(message: Message<'_>) -> Option<Link> {
     if message.kind != libc::RTM_NEWLINK {
         return None;
     }

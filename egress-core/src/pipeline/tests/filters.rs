@@ -120,6 +120,7 @@ fn a_filter_inside_the_pod_is_read_there_and_not_in_the_node() {
         name: "api-client".to_owned(),
         netns: POD,
         device: Some("eth0".to_owned()),
+        mtu: 1500,
     };
     world.feed(Input::Node { at: Mono(0), change: netns });
     // Local output: no device, the packet came in by none.
