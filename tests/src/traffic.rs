@@ -3,8 +3,11 @@
 pub mod connect;
 pub mod delay;
 pub mod dns;
+pub mod echo;
 pub mod flood;
 pub mod lookup;
+mod raw;
+pub mod sctp;
 pub mod serve;
 mod short_lived;
 pub mod sidecar;
