@@ -67,7 +67,7 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });
-    if judgement.cause == Cause::MeshBlocked {
+    if judgement.cause == Cause::MeshBlocked && judgement.stage == Stage::Pod {
         return broken(Hop::Pod, Some("lo".to_owned()), HopOutcome::Refused, judgement);
     }
     if judgement.stage == Stage::Pod {
@@ -87,9 +87,11 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
             Outcome::Dns(failure) if failure.outcome != DnsOutcome::Timeout => HopOutcome::Refused,
             _ => HopOutcome::Silent,
         },
-        Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
-            HopOutcome::Refused
-        }
+        Cause::MeshBlocked
+        | Cause::UpstreamRefused
+        | Cause::UpstreamUnreachable
+        | Cause::UpstreamReset
+        | Cause::TlsFailure => HopOutcome::Refused,
         // The other pod's machine dropped it, or could not answer.
         Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
