@@ -4,7 +4,7 @@
 
 pub mod args;
 mod commands;
-mod config;
+pub(crate) mod config;
 mod connect;
 mod duration;
 mod exit;
@@ -19,6 +19,7 @@ pub use exit::Failure;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use egress_core::verdict::Verdict;
 
 use args::Cli;
 use terminal::Ui;
@@ -50,4 +51,10 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// A verdict as a person reads it, in a terminal of this width.
+pub(crate) fn rendered(verdict: &Verdict, width: usize) -> String {
+    let view = render::View { width, color: false, wide: true, now: verdict.last_seen, fix_command: None };
+    render::verdict(verdict, &view)
 }

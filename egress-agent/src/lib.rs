@@ -5,6 +5,8 @@ pub mod app;
 pub mod cli;
 pub mod engine;
 pub mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod k8s;
 pub mod netlink;

@@ -6,9 +6,11 @@
 
 pub mod conntrack;
 pub mod filters;
+pub(crate) mod fuzzing;
 mod netfilter;
 pub mod netns;
 pub mod network;
+pub mod reading;
 mod socket;
 mod stop;
 #[cfg(test)]

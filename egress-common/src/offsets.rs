@@ -112,12 +112,16 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
-    /// `tcp_sock.bytes_received`
-    tcp_bytes_received,
-    /// `tcp_sock.bytes_sent`
-    tcp_bytes_sent,
+    /// `tcp_sock.sacked_out`
+    tcp_sacked_out,
+    /// `tcp_sock.rx_opt.num_sacks`
+    tcp_num_sacks,
+    /// `tcp_sock.advmss`
+    tcp_advmss,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
+    /// `tcp_sock.write_seq`
+    tcp_write_seq,
     /// `tcp_sock.rcv_nxt`
     tcp_rcv_nxt,
     /// `tcp_sock.lsndtime`
@@ -126,4 +130,8 @@ offsets! {
     tcp_rcv_tstamp,
     /// `inet_connection_sock.icsk_ack.lrcvtime`
     icsk_lrcvtime,
+    /// `tcp_sock.bytes_received`
+    tcp_bytes_received,
+    /// `tcp_sock.bytes_sent`
+    tcp_bytes_sent,
 }

@@ -12,7 +12,7 @@ pub const LONG_SNAP: usize = 1024;
 /// Bytes of a packet with a ClientHello that does not fit the long record: post-quantum keys make it so long.
 pub const HELLO_SNAP: usize = 2048;
 /// Bytes of [`ResetRecord::data`] that tell a socket's progress.
-pub const RESET_PROGRESS: usize = 20;
+pub const RESET_PROGRESS: usize = 24;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flags {
@@ -54,6 +54,8 @@ pub enum RecordKind {
     Reset = 6,
     /// [`PacketHelloRecord`], from TC.
     PacketHello = 9,
+    /// [`ReceiveHoleRecord`], from `sock:inet_sock_set_state`.
+    ReceiveHole = 10,
     /// [`AggregateRecord`], made in user space from the aggregation map.
     Aggregate = 16,
     /// [`LossRecord`], made in user space from the loss counters.
@@ -72,6 +74,7 @@ impl RecordKind {
             5 => Self::SockState,
             6 => Self::Reset,
             9 => Self::PacketHello,
+            10 => Self::ReceiveHole,
             16 => Self::Aggregate,
             17 => Self::Loss,
             _ => return None,
@@ -273,8 +276,8 @@ pub struct RetransmitRecord {
     pub tcp_flags: u8,
     /// `icsk_retransmits`: timeouts in a row before this one.
     pub retransmits: u8,
-    /// Explicit padding, zero.
-    pub pad: u8,
+    /// `sacked_out`: later segments that the remote reported as received; 255 for more.
+    pub sacked: u8,
     /// Sequence number of the segment, host byte order.
     pub seq: u32,
     /// `snd_una`: first byte not acknowledged.
@@ -318,6 +321,34 @@ pub struct SockStateRecord {
     pub comm: [u8; 16],
 }
 
+/// A TCP socket of a pod was closed while segments waited in its queue for earlier ones that had not arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReceiveHoleRecord {
+    /// Kind [`RecordKind::ReceiveHole`].
+    pub header: RecordHeader,
+    /// Local address, IPv4 as `::ffff:a.b.c.d`, network byte order.
+    pub local: [u8; 16],
+    /// Remote address, likewise.
+    pub remote: [u8; 16],
+    /// Identity of the socket for its lifetime (its kernel address, only compared, never shown).
+    pub socket: u64,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Remote port, host byte order.
+    pub remote_port: u16,
+    /// `advmss`: the largest payload that the remote was asked to send in a segment; 0 where unknown.
+    pub advertised_mss: u16,
+    /// `rx_opt.num_sacks`: ranges received beyond the hole.
+    pub ranges: u8,
+    /// Explicit padding, zero.
+    pub pad: u8,
+    /// Milliseconds since anything was received on the socket (`rcv_tstamp`): the hole is at least as old.
+    pub quiet_ms: u32,
+    /// Explicit padding, zero.
+    pub pad2: u32,
+}
+
 /// A TCP reset sent or received by this machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -341,7 +372,7 @@ pub struct ResetRecord {
     /// Valid bytes in `data`.
     pub data_len: u16,
     /// Where there was no socket: head of the packet that was answered. Else [`RESET_PROGRESS`] bytes, if the kernel
-    /// tells: `snd_una`, `snd_nxt`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
+    /// tells: `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
     /// last; each a word in host byte order.
     pub data: [u8; 64],
 }
@@ -418,6 +449,7 @@ layout! {
     RetransmitRecord: 112;
     SockStateRecord: 120;
     ResetRecord: 152;
+    ReceiveHoleRecord: 96;
     AggregateRecord: 104;
     LossRecord: 56;
 }

@@ -28,7 +28,7 @@ use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, Node
 use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
-use crate::verdict::{Book, SocketAddress, Subject, Verdict};
+use crate::verdict::{Book, Cause, SocketAddress, Subject, Verdict};
 
 /// Conntrack questions kept at most until they are taken.
 const QUESTIONS: usize = 1024;
@@ -183,11 +183,11 @@ impl Pipeline {
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
-            Seen::SockState(state) if seen.netns == self.node.netns() => {
-                self.reach.note_node_socket(state, seen.at);
-            }
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
+            }
+            Seen::SockState(state) if seen.netns == self.node.netns() => {
+                self.reach.note_node_socket(state, seen.at);
             }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
@@ -222,13 +222,13 @@ impl Pipeline {
                 self.node.set_filtering(answer);
                 self.judge_again(at);
             }
-            NodeChange::PodNetns { namespace, name, netns, device } => {
+            NodeChange::PodNetns { namespace, name, netns, device, mtu } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
                 if let Some(ip) = self.index.pod(&namespace, &name).and_then(|pod| pod.ips.first()) {
                     self.tracker.know_netns(*ip, netns);
                 }
                 if let Some(device) = device {
-                    self.node.set_pod_device(netns, device);
+                    self.node.set_pod_device(netns, device, mtu);
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
@@ -253,7 +253,7 @@ impl Pipeline {
         }
         // Any answer to a datagram shows that the way is free.
         if client.protocol != 6 && !self.book.is_empty() {
-            self.clear(&client, None, seen.at);
+            self.clear(&client, None, seen.at, any_size);
         }
     }
 
@@ -276,10 +276,12 @@ impl Pipeline {
             self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Fits => self.clear(&event.client, None, event.at, |cause| cause == Cause::Mtu),
                 Outcome::Served if self.book.is_empty() => {}
-                Outcome::Served => self.clear(&event.client, None, event.at),
+                Outcome::Served => self.clear(&event.client, None, event.at, any_size),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
-                    self.clear(&event.client, Some(&failure.name), event.at);
+                    self.judge_waiting_of(&event.client);
+                    self.clear(&event.client, Some(&failure.name), event.at, any_size);
                 }
                 _ => self.judge_informed(event),
             }
@@ -312,10 +314,16 @@ impl Pipeline {
         }
     }
 
-    fn clear(&mut self, client: &crate::decode::Tuple, name: Option<&str>, at: Mono) {
+    fn clear(
+        &mut self,
+        client: &crate::decode::Tuple,
+        name: Option<&str>,
+        at: Mono,
+        disproved: fn(Cause) -> bool,
+    ) {
         let Some(frame) = self.frame(client, None, at) else { return };
         let subject = frame.subject(client, name.map(str::to_owned));
-        let cleared = self.book.clear(&subject);
+        let cleared = self.book.clear(&subject, disproved);
         self.out.extend(cleared);
     }
 
@@ -356,4 +364,9 @@ impl Pipeline {
         }
         self.dropped.insert((source, destination, protocol), subject);
     }
+}
+
+/// What an answer disproves: everything but that large packets die, since answers to openings are small.
+fn any_size(cause: Cause) -> bool {
+    cause != Cause::Mtu
 }

@@ -1,4 +1,4 @@
-//! Runs the scenarios, two at a time, and says what came out.
+//! Runs the scenarios, some at a time, and says what came out.
 
 mod recording;
 mod report;
@@ -17,6 +17,9 @@ use crate::{agent, cleanup};
 use report::Report;
 use trial::Trial;
 
+/// Trials side by side, for each processor. More of them make verdicts late on a machine of two.
+const JOBS: usize = 3;
+
 /// Which scenarios, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,9 +34,9 @@ pub struct Args {
     /// Record each fault and each noise into this folder (`NAME.capture`), for the replay test.
     #[arg(long, value_name = "FOLDER")]
     pub record: Option<PathBuf>,
-    /// How many run side by side.
-    #[arg(long, default_value_t = 2)]
-    pub jobs: usize,
+    /// How many run side by side; each mostly waits [default: three for each processor].
+    #[arg(long)]
+    pub jobs: Option<usize>,
 }
 
 /// One thing to run.
@@ -93,7 +96,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     jobs.extend(checks.iter().filter(|c| !c.alone).map(|&c| Job::Check(c)));
     let report = Mutex::new(Report::new(!args.no_agent));
-    work(&Mutex::new(jobs), &report, args, args.jobs);
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    work(&Mutex::new(jobs), &report, args, args.jobs.unwrap_or(JOBS * processors));
     // These measure memory or use the whole machine: one after the other, beside nothing else.
     let alone = checks.iter().filter(|c| c.alone).map(|&c| Job::Check(c)).collect();
     work(&Mutex::new(alone), &report, args, 1);

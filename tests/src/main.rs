@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, sidecar, udp};
+use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, sidecar, transfer, udp};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -24,12 +24,16 @@ enum Command {
     ServeSidecar(sidecar::Args),
     /// Receive UDP datagrams.
     ServeUdp(udp::ServeArgs),
+    /// Take and give bytes over TCP.
+    ServeTransfer(transfer::ServeArgs),
     /// Answer DNS questions.
     ServeDns(dns::Args),
     /// Join two namespaces by a slow line.
     DelayLine(delay::Args),
     /// Open TCP connections.
     Connect(connect::Args),
+    /// Transfer bytes over TCP.
+    Transfer(transfer::Args),
     /// Resolve a name.
     Lookup(lookup::Args),
     /// Send UDP datagrams.
@@ -70,9 +74,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::ServeTcp(args) => serve::run(&args)?,
         Command::ServeSidecar(args) => sidecar::run(&args)?,
         Command::ServeUdp(args) => udp::serve(&args)?,
+        Command::ServeTransfer(args) => transfer::serve(&args)?,
         Command::ServeDns(args) => dns::run(&args)?,
         Command::DelayLine(args) => delay::run(&args)?,
         Command::Connect(args) => connect::run(&args)?,
+        Command::Transfer(args) => transfer::run(&args)?,
         Command::Lookup(args) => lookup::run(&args)?,
         Command::SendUdp(args) => udp::send(&args)?,
         Command::Flood(args) => flood::run(&args)?,

@@ -8,6 +8,7 @@ pub mod lookup;
 pub mod serve;
 mod short_lived;
 pub mod sidecar;
+pub mod transfer;
 pub mod udp;
 
 use anyhow::Result;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use self::tally::Tally;
-use crate::{build_ebpf, proto, setup, vm};
+use crate::{build_ebpf, fuzz, proto, setup, vm};
 
 /// Which tests.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,8 @@ pub(crate) struct Args {
 enum Part {
     /// Format, lints, unit tests: no root, no eBPF toolchain.
     Unit,
+    /// Arbitrary input for every parser: no root, a C++ compiler.
+    Fuzz(fuzz::Args),
     /// The scenarios on this kernel (root).
     Lab {
         /// Passed to `egress-lab test`: parts of names, `--list`, `--no-agent`, …
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut tally = Tally::default();
     match &args.part {
         Some(Part::Unit) => unit(&mut tally),
+        Some(Part::Fuzz(args)) => tally.lines("fuzz", fuzz::run(args)),
         Some(Part::Lab { args }) => lab(&mut tally, args),
         Some(Part::Probe) => probe(&mut tally),
         Some(Part::Vm(args)) => tally.lines("other kernels", vm::run(args)),
@@ -51,6 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             unit(&mut tally);
             step("generated code");
             tally.one("generated code", proto::run(true));
+            step("fuzz");
+            tally.lines("fuzz", fuzz::run(&fuzz::Args::default()));
             lab(&mut tally, &[]);
             step("other kernels");
             tally.lines("other kernels", vm::run(&vm::Args::default()));

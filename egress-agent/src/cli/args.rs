@@ -89,6 +89,9 @@ pub struct RunArgs {
     /// Whether metrics of pods carry the label `pod` [default: true].
     #[arg(long, value_name = "BOOL")]
     pub metrics_pod_label: Option<bool>,
+    /// Write everything that was seen to this file, as `record` does: the lab replays it beside what was answered.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide = true)]
+    pub record: Option<PathBuf>,
 }
 
 impl RunArgs {

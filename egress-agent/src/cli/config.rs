@@ -25,28 +25,30 @@ struct File {
 
 /// The arguments with what the file adds to them.
 pub(super) fn complete(mut args: RunArgs) -> Result<RunArgs, Failure> {
-    let Some(path) = &args.config else { return Ok(args) };
+    let Some(path) = args.config.clone() else { return Ok(args) };
     let failed = |why: &dyn Display| Failure::Failed(format!("--config {}: {why}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-    let first_line = |error: &dyn Display| {
-        let text = error.to_string();
-        failed(&text.lines().next().unwrap_or_default())
-    };
+    let text = fs::read_to_string(&path).map_err(|error| failed(&error))?;
+    add(&mut args, &text).map_err(|why| failed(&why))?;
+    Ok(args)
+}
+
+/// Adds what the text of a settings file says; what is wrong with it is told in one line.
+pub(crate) fn add(args: &mut RunArgs, text: &str) -> Result<(), String> {
     // An empty file says nothing, which is no error.
-    let file: File = serde_saphyr::from_str::<Option<File>>(&text)
-        .map_err(|error| first_line(&error))?
+    let file: File = serde_saphyr::from_str::<Option<File>>(text)
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?
         .unwrap_or_default();
     let sources = &mut args.sources;
     or_list(&mut sources.cluster_state, file.cluster_state);
     sources.node_name = sources.node_name.take().or(file.node_name);
     sources.netns = sources.netns.take().or(file.netns);
     or_list(&mut sources.uplink, file.uplink);
-    let listen = file.grpc_listen.iter().map(|text| read("grpc-listen", text)).collect::<Result<_, _>>();
-    or_list(&mut args.grpc_listen, listen.map_err(|error| failed(&error))?);
-    let metrics = file.metrics_listen.map(|text| read("metrics-listen", &text)).transpose();
-    args.metrics_listen = args.metrics_listen.take().or(metrics.map_err(|error| failed(&error))?);
+    let listen = file.grpc_listen.iter().map(|text| read("grpc-listen", text)).collect::<Result<_, _>>()?;
+    or_list(&mut args.grpc_listen, listen);
+    let metrics = file.metrics_listen.map(|text| read("metrics-listen", &text)).transpose()?;
+    args.metrics_listen = args.metrics_listen.take().or(metrics);
     args.metrics_pod_label = args.metrics_pod_label.or(file.metrics_pod_label);
-    Ok(args)
+    Ok(())
 }
 
 fn or_list<T>(flags: &mut Vec<T>, file: Vec<T>) {

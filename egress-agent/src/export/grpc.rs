@@ -4,6 +4,7 @@
 mod address;
 mod client;
 mod convert;
+pub(crate) mod fuzzing;
 mod listen;
 #[expect(unreachable_pub, reason = "generated code makes everything public; it is used in this module only")]
 mod proto;

@@ -201,3 +201,9 @@ fn difference(
     let changed = changed.map(|(_, object)| ClusterChange::Apply { object: (**object).clone() });
     gone.chain(changed).collect()
 }
+
+/// The objects of one file, whose name says whether it is JSON.
+pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, Vec<Problem>> {
+    let content = Content::parse(path, bytes)?;
+    Ok(content.objects.into_iter().map(|placed| (*placed.object).clone()).collect())
+}

@@ -12,12 +12,14 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use egress_core::node::{ConntrackAnswer, ConntrackQuery, NodeChange};
+use egress_core::protocol::Protocol;
+use egress_core::verdict::SocketAddress;
 
 use super::NetlinkError;
 use super::netfilter::{attributes, request};
 use super::netns::Netns;
 use super::socket::NetlinkSocket;
-use super::wire::{REQUEST, be32};
+use super::wire::{Message, REQUEST, be32};
 
 /// `IPCTNL_MSG_CT_GET`
 const GET: u8 = 1;
@@ -186,13 +188,27 @@ fn look_up(socket: &mut NetlinkSocket, query: ConntrackQuery) -> Result<Conntrac
     let asked = request(libc::NFNL_SUBSYS_CTNETLINK, GET, REQUEST, asked.family)
         .nest(CTA_TUPLE_ORIG, |attributes| asked.write(attributes));
     let reply = socket.get(doing, &asked, |message| {
-        let found = attributes(&message);
-        let original = tuple::decode(found.nested(CTA_TUPLE_ORIG)?)?;
-        let reply = tuple::decode(found.nested(CTA_TUPLE_REPLY)?)?;
+        let (original, reply) = tuples(&message)?;
         // The kernel finds an entry by either of its tuples; the other one shows the translation.
         Some(if original == (query.source, query.destination) { reply } else { original })
     })?;
     Ok(ConntrackAnswer { query, reply })
+}
+
+/// Source and destination.
+type Ends = (SocketAddress, SocketAddress);
+
+/// The two tuples of an entry.
+fn tuples(message: &Message<'_>) -> Option<(Ends, Ends)> {
+    let entry = attributes(message);
+    Some((tuple::decode(entry.nested(CTA_TUPLE_ORIG)?)?, tuple::decode(entry.nested(CTA_TUPLE_REPLY)?)?))
+}
+
+/// An entry as the answer to the question for its original tuple.
+pub(super) fn decode(message: &Message<'_>) -> Option<ConntrackAnswer> {
+    let ((source, destination), reply) = tuples(message)?;
+    let query = ConntrackQuery { protocol: Protocol::Other, source, destination };
+    Some(ConntrackAnswer { query, reply: Some(reply) })
 }
 
 #[cfg(test)]

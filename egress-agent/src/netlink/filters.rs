@@ -14,3 +14,17 @@ mod watch;
 
 pub use devices::{Classifier, classifiers};
 pub use watch::{FilterWatch, read, watch};
+
+use egress_core::node::FilterChain;
+
+use super::wire::Messages;
+
+/// The chains that can drop, of answers to all questions about nftables at once.
+pub(super) fn decode_nftables(messages: Messages<'_>) -> Vec<FilterChain> {
+    nft::decode(messages).iter().flat_map(ruleset::Table::dropping_chains).collect()
+}
+
+/// The chains that can drop, of a table of iptables-legacy.
+pub(super) fn decode_legacy(v6: bool, info: &[u8], image: &[u8]) -> Vec<FilterChain> {
+    legacy::decode(v6, info, image).iter().flat_map(ruleset::Table::dropping_chains).collect()
+}

@@ -130,13 +130,23 @@ const TABLE: &[Entry] = &[
     ),
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
-    entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
-    entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
+    entry!(
+        tcp_sacked_out,
+        [("tcp_sock", "sacked_out")],
+        [4],
+        NONE,
+        "small segments that live in a black hole"
+    ),
+    entry!(tcp_num_sacks, [("tcp_sock", "rx_opt.num_sacks")], [1], NONE, "holes in what a pod received"),
+    entry!(tcp_advmss, [("tcp_sock", "advmss")], [2], NONE, "the segment size that a pod announced"),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
     entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "how long a connection has been silent"),
+    entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
+    entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
 ];
 
 const CONNTRACK: &str =
@@ -199,9 +209,12 @@ impl Resolved {
                         .any(|prefix| entry.name.starts_with(prefix))
                         && !entry.name.starts_with("tcp_bytes_"))
             }
-            Hook::SockState => ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
-                .iter()
-                .any(|prefix| entry.name.starts_with(prefix)),
+            Hook::SockState => {
+                ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
+                    .iter()
+                    .any(|prefix| entry.name.starts_with(prefix))
+                    || ["tcp_num_sacks", "tcp_advmss"].contains(&entry.name)
+            }
             Hook::SendReset => entry.name.starts_with("sk_v6"),
             Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
         };

@@ -40,7 +40,7 @@ impl Delivered {
             Some(RecordKind::Drop) => self.drops += 1,
             Some(RecordKind::Packet | RecordKind::PacketLong | RecordKind::PacketHello) => self.packets += 1,
             Some(RecordKind::Retransmit) => self.retransmits += 1,
-            Some(RecordKind::SockState) => self.sock_states += 1,
+            Some(RecordKind::SockState | RecordKind::ReceiveHole) => self.sock_states += 1,
             Some(RecordKind::Reset) => self.resets += 1,
             Some(RecordKind::Aggregate | RecordKind::Loss) | None => {}
         }

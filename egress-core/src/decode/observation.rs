@@ -32,6 +32,8 @@ pub enum Seen {
     Retransmit(RetransmitSeen),
     /// A socket changed its state.
     SockState(SockStateSeen),
+    /// A socket was closed with a hole in what it had received.
+    ReceiveHole(ReceiveHoleSeen),
     /// A TCP reset was sent or received.
     Reset(ResetSeen),
     /// Drops that were only counted.
@@ -134,6 +136,8 @@ pub struct RetransmitSeen {
     pub timeouts: u8,
     /// Since anything was received, if that is known.
     pub silence: Option<Duration>,
+    /// Later segments that the remote reported as received (SACK), 255 for more.
+    pub sacked: u8,
 }
 
 /// A change of a socket's state.
@@ -159,6 +163,19 @@ pub struct SockStateSeen {
     pub sent: Option<u32>,
 }
 
+/// A socket of a pod was closed while segments waited in its queue for earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReceiveHoleSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// Ranges received beyond the hole.
+    pub ranges: u8,
+    /// Time since anything was received: the hole is at least as old.
+    pub quiet: Duration,
+    /// Largest payload that the remote was asked to send in a segment, 0 where unknown.
+    pub advertised_mss: u32,
+}
+
 /// A reset sent or received by this machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResetSeen {
@@ -179,6 +196,8 @@ pub struct SocketProgress {
     pub una: u32,
     /// Next byte to send.
     pub next: u32,
+    /// Behind the last byte that the application wrote.
+    pub written: u32,
     /// Next byte to receive.
     pub received: u32,
     /// Since data was sent last.

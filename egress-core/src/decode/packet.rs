@@ -1,11 +1,16 @@
 //! Headers of a packet that begins at its network header and may be cut anywhere.
 
+mod network;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{Icmpv4Slice, Icmpv6Slice, IpNumber, TcpSlice, UdpSlice};
 
 use crate::protocol::Protocol;
 use crate::verdict::SocketAddress;
+use network::Network;
 
 /// Addresses and ports of a packet. Ports are 0 for protocols without; for ICMP echo both are the identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,6 +138,8 @@ pub struct IcmpError {
     pub about: Tuple,
     /// TCP sequence number of that packet, if it is TCP.
     pub seq: Option<u32>,
+    /// Length of that packet, from its network header on.
+    pub length: u32,
 }
 
 impl IcmpError {
@@ -158,72 +165,36 @@ pub(super) type PacketError = &'static str;
 
 /// Parses from the network header on. Also gives the transport payload.
 pub(super) fn parse(data: &[u8]) -> Result<(Packet, &[u8]), PacketError> {
-    let sliced = LaxSlicedPacket::from_ip(data).map_err(|_| "neither an IPv4 nor an IPv6 header")?;
-    let net = sliced.net.as_ref().ok_or("no network header")?;
-    let (source, destination, ttl, length) = match net {
-        LaxNetSlice::Ipv4(ip) => {
-            let header = ip.header();
-            (
-                IpAddr::V4(header.source_addr()),
-                IpAddr::V4(header.destination_addr()),
-                header.ttl(),
-                u32::from(header.total_len()),
-            )
-        }
-        LaxNetSlice::Ipv6(ip) => {
-            let header = ip.header();
-            (
-                IpAddr::V6(header.source_addr()),
-                IpAddr::V6(header.destination_addr()),
-                header.hop_limit(),
-                40 + u32::from(header.payload_length()),
-            )
-        }
-        LaxNetSlice::Arp(_) => return Err("an ARP packet"),
-    };
-    let ip = net.ip_payload_ref().ok_or("no IP payload")?;
-    let protocol = ip.ip_number.0;
-    let fragment = ip.fragmented && sliced.transport.is_none() && !first_fragment(net, data);
+    let network = Network::read(data)?;
+    let Network { source, destination, protocol, .. } = network;
     let mut packet = Packet {
         tuple: tuple(protocol, source, 0, destination, 0),
-        ttl,
-        length,
-        fragment,
+        ttl: network.ttl,
+        length: network.length,
+        fragment: network.later_fragment,
         transport: Transport::Other,
     };
-    if fragment {
+    if network.later_fragment {
         return Ok((packet, &[]));
     }
-    let payload = match sliced.transport {
-        Some(TransportSlice::Tcp(tcp)) => {
-            packet.tuple = tuple(protocol, source, tcp.source_port(), destination, tcp.destination_port());
-            let flags = tcp.slice().get(13).copied().unwrap_or(0);
-            packet.transport =
-                Transport::Tcp { flags, seq: tcp.sequence_number(), ack: tcp.acknowledgment_number() };
-            tcp.payload()
-        }
-        Some(TransportSlice::Udp(udp)) => {
-            packet.tuple = tuple(protocol, source, udp.source_port(), destination, udp.destination_port());
-            packet.transport = Transport::Udp;
-            udp.payload()
-        }
-        Some(TransportSlice::Icmpv4(icmp)) => {
-            icmp_v4(&mut packet, icmp.type_u8(), icmp.code_u8(), icmp.bytes5to8(), icmp.payload());
-            &[]
-        }
-        Some(TransportSlice::Icmpv6(icmp)) => {
-            icmp_v6(&mut packet, icmp.type_u8(), icmp.code_u8(), icmp.bytes5to8(), icmp.payload());
-            &[]
-        }
-        Some(TransportSlice::Igmp(_)) => &[],
-        None => {
-            cut_transport(&mut packet, ip.payload);
-            match packet.transport {
-                // The first fragment of a datagram.
-                Transport::Udp => ip.payload.get(8..).unwrap_or_default(),
-                _ => &[],
+    let v6 = source.is_ipv6();
+    let payload = match IpNumber(protocol) {
+        IpNumber::TCP => tcp(&mut packet, network.payload),
+        IpNumber::UDP => udp(&mut packet, network.payload),
+        IpNumber::SCTP => sctp(&mut packet, network.payload),
+        IpNumber::ICMP if !v6 => {
+            if let Ok(icmp) = Icmpv4Slice::from_slice(network.payload) {
+                icmp_v4(&mut packet, icmp.type_u8(), icmp.code_u8(), icmp.bytes5to8(), icmp.payload());
             }
+            &[]
         }
+        IpNumber::IPV6_ICMP if v6 => {
+            if let Ok(icmp) = Icmpv6Slice::from_slice(network.payload) {
+                icmp_v6(&mut packet, icmp.type_u8(), icmp.code_u8(), icmp.bytes5to8(), icmp.payload());
+            }
+            &[]
+        }
+        _ => &[],
     };
     Ok((packet, payload))
 }
@@ -238,14 +209,6 @@ pub(super) fn has_more_fragments(data: &[u8]) -> bool {
     }
 }
 
-fn first_fragment(net: &LaxNetSlice<'_>, data: &[u8]) -> bool {
-    match net {
-        LaxNetSlice::Ipv4(ip) => ip.header().fragments_offset().value() == 0,
-        // Behind other extension headers a first fragment is taken for a later one: its ports are left out.
-        _ => data.get(6) == Some(&44) && matches!(data.get(42..44), Some([0, low]) if low & 0xf8 == 0),
-    }
-}
-
 fn tuple(protocol: u8, source: IpAddr, sport: u16, destination: IpAddr, dport: u16) -> Tuple {
     Tuple {
         protocol,
@@ -254,24 +217,43 @@ fn tuple(protocol: u8, source: IpAddr, sport: u16, destination: IpAddr, dport: u
     }
 }
 
-/// Ports (and more) of a transport header that etherparse does not know or that is cut.
-fn cut_transport(packet: &mut Packet, payload: &[u8]) {
-    let port = |at: usize| payload.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
-    if !matches!(packet.tuple.protocol, 6 | 17 | 132) {
-        return;
+/// The ports alone; they are the first four bytes of TCP, UDP and SCTP.
+fn ports(packet: &mut Packet, payload: &[u8]) -> bool {
+    let Some([source, from, destination, to]) = payload.first_chunk::<4>().copied() else { return false };
+    packet.tuple.source.port = u16::from_be_bytes([source, from]);
+    packet.tuple.destination.port = u16::from_be_bytes([destination, to]);
+    true
+}
+
+/// A header that is cut, or whose length cannot be, leaves the ports.
+fn tcp<'a>(packet: &mut Packet, payload: &'a [u8]) -> &'a [u8] {
+    ports(packet, payload);
+    let Ok(tcp) = TcpSlice::from_slice(payload) else { return &[] };
+    let flags = tcp.slice().get(13).copied().unwrap_or(0);
+    packet.transport = Transport::Tcp { flags, seq: tcp.sequence_number(), ack: tcp.acknowledgment_number() };
+    tcp.payload()
+}
+
+/// A length below that of the header carries nothing; one beyond the end carries what there is.
+fn udp<'a>(packet: &mut Packet, payload: &'a [u8]) -> &'a [u8] {
+    if !ports(packet, payload) {
+        return &[];
     }
-    let (Some(source), Some(destination)) = (port(0), port(2)) else { return };
-    packet.tuple.source.port = source;
-    packet.tuple.destination.port = destination;
-    match packet.tuple.protocol {
-        17 => packet.transport = Transport::Udp,
-        132 => {
-            if let Some(chunk) = payload.get(12) {
-                packet.transport = Transport::Sctp { chunk: *chunk };
-            }
-        }
-        _ => {}
+    packet.transport = Transport::Udp;
+    UdpSlice::from_slice_lax(payload)
+        .ok()
+        .filter(|udp| usize::from(udp.length()) >= udp.header_slice().len())
+        .map_or(&[], |udp| udp.payload())
+}
+
+/// The type of the first chunk stands behind the common header of 12 bytes.
+fn sctp<'a>(packet: &mut Packet, payload: &'a [u8]) -> &'a [u8] {
+    if ports(packet, payload)
+        && let Some(chunk) = payload.get(12)
+    {
+        packet.transport = Transport::Sctp { chunk: *chunk };
     }
+    &[]
 }
 
 fn icmp_v4(packet: &mut Packet, kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) {
@@ -307,33 +289,37 @@ fn echo(packet: &mut Packet, request: bool, rest: [u8; 4]) {
 }
 
 fn icmp_error(packet: &mut Packet, (kind, code, v6, mtu): (u8, u8, bool, u32), payload: &[u8]) {
-    let Ok((inner, seq)) = quoted(payload) else { return };
-    packet.transport = Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq }));
+    let Ok((inner, seq, length)) = quoted(payload, v6) else { return };
+    packet.transport =
+        Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq, length }));
 }
 
-/// The packet quoted in an ICMP error: at least its ports, and the TCP sequence number.
-fn quoted(data: &[u8]) -> Result<(Tuple, Option<u32>), PacketError> {
-    let sliced = LaxSlicedPacket::from_ip(data).map_err(|_| "no quoted packet")?;
-    let net = sliced.net.as_ref().ok_or("no quoted packet")?;
-    let (source, destination) = match net {
-        LaxNetSlice::Ipv4(ip) => {
-            (IpAddr::V4(ip.header().source_addr()), IpAddr::V4(ip.header().destination_addr()))
+/// The packet quoted in an ICMP error: its ports, the TCP sequence number, and its whole length. Refused where it cannot be told which
+/// flow is meant, and where no error may be sent (RFC 1122, 3.2.2): about a later fragment, about another error.
+fn quoted(data: &[u8], v6: bool) -> Result<(Tuple, Option<u32>, u32), PacketError> {
+    let network = Network::read(data)?;
+    if network.source.is_ipv6() != v6 {
+        return Err("the quoted packet is of another family");
+    }
+    if network.later_fragment {
+        return Err("the quoted packet is a later fragment");
+    }
+    let payload = network.payload;
+    let at = |at: usize| payload.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
+    let number = network.protocol;
+    let ends = match IpNumber(number) {
+        IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP => at(0).zip(at(2)),
+        IpNumber::ICMP if !v6 => {
+            payload.first().filter(|kind| [0, 8].contains(*kind)).and_then(|_| at(4).zip(at(4)))
         }
-        LaxNetSlice::Ipv6(ip) => {
-            (IpAddr::V6(ip.header().source_addr()), IpAddr::V6(ip.header().destination_addr()))
+        IpNumber::IPV6_ICMP if v6 => {
+            payload.first().filter(|kind| [128, 129].contains(*kind)).and_then(|_| at(4).zip(at(4)))
         }
-        LaxNetSlice::Arp(_) => return Err("an ARP packet"),
+        _ => Some((0, 0)),
     };
-    let ip = net.ip_payload_ref().ok_or("no quoted payload")?;
-    let at = |at: usize| ip.payload.get(at..at + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-    let number = ip.ip_number.0;
-    let (sport, dport) = match number {
-        6 | 17 | 132 => (at(0), at(2)),
-        1 | 58 => (at(4), at(4)),
-        _ => (0, 0),
-    };
-    let seq = (number == 6)
-        .then(|| ip.payload.get(4..8).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])))
+    let (sport, dport) = ends.ok_or("the quoted packet is cut before its ports, or no question")?;
+    let seq = (number == IpNumber::TCP.0)
+        .then(|| payload.get(4..8).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])))
         .flatten();
-    Ok((tuple(number, source, sport, destination, dport), seq))
+    Ok((tuple(number, network.source, sport, network.destination, dport), seq, network.length))
 }

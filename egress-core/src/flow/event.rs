@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
 use super::dns::DnsFailure;
+use super::size::TooBig;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -60,6 +61,10 @@ pub enum Outcome {
         /// Who sent it.
         router: IpAddr,
     },
+    /// Its packets are too big for their way, and it did not mind.
+    TooBig(Box<TooBig>),
+    /// What was too big has arrived after all.
+    Fits,
     /// Name resolution failed.
     Dns(DnsFailure),
     /// A listener on the pod's own loopback took its place and ended it.
@@ -82,8 +87,25 @@ impl Outcome {
     pub const fn is_after_opening(&self) -> bool {
         matches!(
             self,
-            Self::Tls(_) | Self::Reset(_) | Self::Silence(_) | Self::Dropped { role: DropRole::Data, .. }
+            Self::Tls(_)
+                | Self::Reset(_)
+                | Self::Silence(_)
+                | Self::TooBig(_)
+                | Self::Dropped { role: DropRole::Data, .. }
         )
+    }
+
+    /// The drop in this machine that did the harm, if there was one.
+    #[must_use]
+    pub fn dropped(&self) -> Option<&DropSeen> {
+        match self {
+            Self::Dropped { drop, .. } => Some(drop),
+            Self::TooBig(found) => match &found.kind {
+                super::size::SizeKind::Here(drop) => Some(drop),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 

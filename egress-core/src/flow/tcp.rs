@@ -209,7 +209,11 @@ impl Tracker {
     ) {
         if !again.syn {
             self.stalls.retransmit(seen, again, out);
-            if let Some((connection, from)) = self.connections.find(&again.tuple) {
+            self.sizes.retransmit(seen, again, &mut self.connections, out);
+            // Large segments die: that is no silence of the connection.
+            if !self.sizes.explains(&again.tuple)
+                && let Some((connection, from)) = self.connections.find(&again.tuple)
+            {
                 connection.sent_again(seen.at, from, again, out);
             }
             return;
@@ -254,6 +258,10 @@ impl Tracker {
         if matches!(dropped.site, DropSite::Benign | DropSite::NoSocket) {
             return;
         }
+        if dropped.site == DropSite::TooBig {
+            self.sizes.dropped(seen, dropped, &mut self.connections, out);
+            return;
+        }
         let packet = &dropped.packet;
         let Transport::Tcp { flags, seq, ack } = packet.transport else { return };
         let (client, reply) = client_of(dropped);
@@ -263,6 +271,7 @@ impl Tracker {
             DropRole::Reply
         } else {
             let closing = crate::decode::is_closing(flags);
+            self.sizes.stopped_otherwise(seen, dropped, &mut self.connections);
             if !closing {
                 let connection = self.connections.dropped(seen.at, dropped, &client, reply);
                 self.stalls.dropped(seen, dropped, client, seq, connection, out);

@@ -83,6 +83,8 @@ impl Pipeline {
             Outcome::Dns(_)
             | Outcome::Tls(_)
             | Outcome::Silence(_)
+            | Outcome::TooBig(_)
+            | Outcome::Fits
             | Outcome::Succeeded
             | Outcome::Served => {
                 return;

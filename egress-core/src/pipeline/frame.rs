@@ -68,10 +68,7 @@ impl Pipeline {
 
     /// Makes the verdict of a failure, or revises one.
     pub(super) fn judge(&mut self, event: &FlowEvent) {
-        let drop = match &event.outcome {
-            Outcome::Dropped { drop, .. } => Some(&**drop),
-            _ => None,
-        };
+        let drop = event.outcome.dropped();
         let translation = translation(event, drop);
         let forwarded = translation.destination;
         let Some(frame) = self.frame(&event.client, forwarded, event.first) else { return };
@@ -104,12 +101,14 @@ impl Pipeline {
         let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
             pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
         };
+        let behind = self.index.behind(&frame.dialled);
         let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
             pod: &pod_endpoint,
             peer: frame.peer(),
+            behind: behind.as_ref(),
             policy: &view,
             policies_as_of: self.index.synced_at(),
             fix,
@@ -121,6 +120,7 @@ impl Pipeline {
             lost: self.lost_since(event.first),
             pod_netns,
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
+            pod_mtu: pod_netns.and_then(|netns| self.node.pod_mtu(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(mut judgement) = verdict::judge(&case) else { return };

@@ -1,7 +1,10 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
+mod connection;
 mod dns;
 mod mesh;
+mod mtu;
+mod segments;
 mod tcp;
 mod upstream;
 mod wire;

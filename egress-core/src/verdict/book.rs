@@ -67,7 +67,9 @@ impl Book {
             Vec::new()
         });
         entries.retain(|entry| {
-            entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
+            let recent = fresh.last_seen.since(entry.verdict.last_seen) < EPISODE;
+            // A socket may take longer than that to give up.
+            entry.verdict.state == State::Active && (recent || entry.attempt == attempt)
         });
         let same =
             entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);
@@ -120,9 +122,9 @@ impl Book {
         Some(Arc::clone(&entry.verdict))
     }
 
-    /// The same traffic succeeded: its open verdicts are cleared.
-    pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
-        self.clear_where(subject, |_| true)
+    /// The same traffic succeeded: its open verdicts are cleared, as far as that disproves their causes.
+    pub fn clear(&mut self, subject: &Subject, disproved: fn(Cause) -> bool) -> Vec<Arc<Verdict>> {
+        self.clear_where(subject, |entry| disproved(entry.verdict.cause))
     }
 
     /// The same connection can be established: open verdicts on that are cleared.
@@ -130,7 +132,7 @@ impl Book {
         self.clear_where(subject, |entry| !entry.after_opening)
     }
 
-    fn clear_where(&mut self, subject: &Subject, healed: fn(&Entry) -> bool) -> Vec<Arc<Verdict>> {
+    fn clear_where(&mut self, subject: &Subject, healed: impl Fn(&Entry) -> bool) -> Vec<Arc<Verdict>> {
         let Some(entries) = self.by_subject.get_mut(subject) else { return Vec::new() };
         let cleared: Vec<Entry> = entries.extract_if(.., |entry| healed(entry)).collect();
         if entries.is_empty() {

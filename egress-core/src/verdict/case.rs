@@ -4,7 +4,7 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::{ClusterIndex, Endpoint};
+use crate::identity::{Behind, ClusterIndex, Endpoint};
 use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
@@ -21,6 +21,8 @@ pub struct Case<'a> {
     pub pod: &'a Endpoint,
     /// The other end, as it was dialled (or as it dialled).
     pub peer: &'a Endpoint,
+    /// What stands behind the Service that was dialled, if it was one.
+    pub behind: Option<&'a Behind>,
     /// What policies say to the flow after destination translation.
     pub policy: &'a PolicyView,
     /// Policies as of.
@@ -43,6 +45,8 @@ pub struct Case<'a> {
     pub lost: u64,
     /// Name of the device inside the pod.
     pub pod_device: Option<String>,
+    /// MTU of that device, where it is known.
+    pub pod_mtu: Option<u32>,
     /// Name the pod resolved to the peer's address.
     pub name: Option<String>,
 }
@@ -134,6 +138,7 @@ impl Case<'_> {
         match (self.protocol(), role) {
             (Protocol::Tcp, Some(DropRole::Reply)) => "SYN-ACK",
             (Protocol::Tcp, Some(DropRole::Data)) => "segment",
+            (Protocol::Tcp, _) if matches!(self.event.outcome, Outcome::TooBig(_)) => "segment",
             (Protocol::Tcp, _) => "SYN",
             (Protocol::Udp, Some(DropRole::Reply)) if self.affects() == Affects::Dns => "DNS answer",
             (Protocol::Udp, _) if self.affects() == Affects::Dns => "DNS question",

@@ -15,7 +15,11 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     let mut list = Vec::new();
     let mut say = |at: Mono, stage, text: String| list.push(Evidence { time: at.wall(clock), stage, text });
     let journey = &case.event.journey;
-    let packet = case.packet_word();
+    let packet = match &case.event.outcome {
+        // Of an established connection its opening was seen.
+        Outcome::TooBig(_) if case.event.client.protocol == 6 => "SYN",
+        _ => case.packet_word(),
+    };
     let device = |index| case.node.device_name(index).unwrap_or_else(|| format!("device {index}"));
     let sightings = [
         (journey.request(Tap::PodOut), Stage::Pod, "left the pod by"),
@@ -67,7 +71,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, text);
         }
         Outcome::Tls(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.after), &mut say);
             let what = match failure.alert {
                 Some(alert) => format!("the fatal TLS alert {}", super::causes::tls_failure::name(alert)),
                 None => {
@@ -77,7 +81,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, format!("the {} sent {what}", failure.by.as_str()));
         }
         Outcome::Reset(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.lived), &mut say);
             let ttl = match (failure.ttl, failure.answer_ttl) {
                 (Some(ttl), Some(answer)) => format!(" with TTL {ttl}; the SYN-ACK had {answer}"),
                 _ => String::new(),
@@ -102,7 +106,12 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
                 say(case.event.at, Stage::Pod, format!("the {whose}'s socket gave up"));
             }
         }
-        Outcome::Succeeded | Outcome::Served => {}
+        Outcome::TooBig(found) => {
+            for (at, stage, text) in super::causes::mtu::evidence(case, found) {
+                say(at, stage, text);
+            }
+        }
+        Outcome::Fits | Outcome::Succeeded | Outcome::Served => {}
     }
     list.sort_by_key(|piece| piece.time);
     list

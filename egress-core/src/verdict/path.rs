@@ -4,7 +4,7 @@ use super::case::Case;
 use super::judge::Judgement;
 use super::{Cause, Hop, HopOutcome, PathHop, PeerKind, Stage};
 use crate::decode::Tap;
-use crate::flow::{DnsOutcome, Outcome};
+use crate::flow::{DnsOutcome, Outcome, SizeKind};
 
 /// Builds the path of a judged case.
 #[must_use]
@@ -13,7 +13,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
     if judgement.stage == Stage::Pod {
         return path;
     }
-    if let Outcome::Dropped { .. } = case.event.outcome {
+    if case.event.outcome.dropped().is_some() {
         // Inside the pod at the other end.
         if judgement.stage == Stage::Upstream {
             path.push(hop(Hop::Node, None, HopOutcome::Passed));
@@ -57,7 +57,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         };
         path.push(broken(far, None, end(case, judgement.cause), judgement));
     } else {
-        path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
+        path.push(broken(Hop::Node, None, node_end(case, judgement.cause), judgement));
     }
     path
 }
@@ -87,23 +87,37 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
             Outcome::Dns(failure) if failure.outcome != DnsOutcome::Timeout => HopOutcome::Refused,
             _ => HopOutcome::Silent,
         },
+        // A router that says so has dropped it; who says nothing is silent.
+        Cause::Mtu => match &case.event.outcome {
+            Outcome::TooBig(found) if matches!(found.kind, SizeKind::Icmp(_)) => HopOutcome::Dropped,
+            _ => HopOutcome::Silent,
+        },
         Cause::MeshBlocked
         | Cause::UpstreamRefused
         | Cause::UpstreamUnreachable
         | Cause::UpstreamReset
         | Cause::TlsFailure => HopOutcome::Refused,
+        Cause::ServiceNoEndpoints
+            if matches!(case.event.outcome, Outcome::Refused { .. } | Outcome::Unreachable { .. }) =>
+        {
+            HopOutcome::Refused
+        }
         // The other pod's machine dropped it, or could not answer.
         Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
     }
 }
 
-const fn node_end(cause: Cause) -> HopOutcome {
+fn node_end(case: &Case<'_>, cause: Cause) -> HopOutcome {
     match cause {
-        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource => {
+        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource | Cause::Mtu => {
             HopOutcome::Dropped
         }
         Cause::UpstreamRefused => HopOutcome::Refused,
+        Cause::ServiceNoEndpoints => match case.event.outcome {
+            Outcome::Unanswered => HopOutcome::Dropped,
+            _ => HopOutcome::Refused,
+        },
         _ => HopOutcome::Unseen,
     }
 }

@@ -1,59 +1,80 @@
-//! Captures of scenarios: a second agent records what the first one judges.
+//! What a trial's agent was fed, replayed: the same events must give the same verdicts, without root and without a
+//! kernel. A trial that is asked to keeps the capture and the live answer for the replay test.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
-use crate::agent;
+use crate::agent::{self, Agent};
 use crate::lab::Lab;
-use crate::plan::NODE_NAME;
-use crate::process::Process;
+use crate::tools;
 
-/// How long the recorder may take to watch everything.
-const WATCHES_WITHIN: Duration = Duration::from_secs(20);
-
-/// A running `egress-agent record`.
+/// The capture of a running agent.
 #[derive(Debug)]
 pub(super) struct Recording {
-    process: Process,
     file: PathBuf,
 }
 
 impl Recording {
-    /// Starts it and waits until its capture says that the cluster is known and devices are watched.
-    pub(super) fn start(lab: &Lab, folder: &Path, name: &str) -> Result<Self> {
-        let file = folder.join(format!("{name}.capture"));
-        let mut command = agent::command()?;
-        command.arg("record").arg(&file);
-        command.arg("--cluster-state").arg(lab.cluster.folder());
-        command.arg("--netns").arg(lab.node.path()).args(["--node-name", NODE_NAME]);
-        let mut recording = Self { process: Process::start(command, "egress-agent record")?, file };
-        recording.await_watching()?;
-        Ok(recording)
+    /// Where the agent of this lab is to write.
+    pub(super) fn of(lab: &Lab) -> Self {
+        Self { file: lab.folder().join("trial.capture") }
     }
 
-    fn await_watching(&mut self) -> Result<()> {
-        let deadline = Instant::now() + WATCHES_WITHIN;
-        loop {
-            let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-            if text.contains("\"synced\"") && text.contains("\"watched_out\":true") {
-                return Ok(());
-            }
-            if Instant::now() > deadline || !self.process.running() {
-                bail!("the recorder does not watch: {}", self.process.errors());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    /// The agent's arguments.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        vec!["--record".to_owned(), self.file.display().to_string()]
+    }
+
+    /// Ends the agent and replays its capture: it must say what the agent said last. With a folder and a name the
+    /// capture is kept, and beside it what the live agent said.
+    pub(super) fn prove(&self, agent: Agent, keep: Option<(&Path, &str)>) -> Result<()> {
+        let live = sorted(agent.query(&[])?);
+        agent.terminate()?;
+        let file = self.file.display().to_string();
+        let text = tools::output(&mut agent::command()?, &["replay", &file, "-o", "json"])?;
+        let replayed =
+            sorted(serde_json::from_str(&text).with_context(|| format!("replay printed: {text}"))?);
+        if timeless(&live) != timeless(&replayed) {
+            bail!(
+                "the replay says something else.\nlive:   {}\nreplay: {}",
+                Value::from(live),
+                Value::from(replayed)
+            );
         }
-    }
-
-    /// Ends it; the capture is complete then.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.process.signal(libc::SIGTERM)?;
-        let (_, status) = self.process.finish(Duration::from_secs(5))?;
-        if !status.success() {
-            bail!("the recorder ended with {status}: {}", self.process.errors());
+        if let Some((folder, name)) = keep {
+            fs::copy(&self.file, folder.join(format!("{name}.capture")))?;
+            fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(&live)? + "\n")?;
         }
         Ok(())
     }
+}
+
+/// In the order of the replay test: verdicts that fall due at the same moment come in no particular one.
+fn sorted(mut verdicts: Vec<Value>) -> Vec<Value> {
+    verdicts.sort_by_key(|v| {
+        [&v["pod"]["namespace"], &v["pod"]["name"], &v["peer"], &v["cause"]].map(Value::to_string)
+    });
+    verdicts
+}
+
+/// The verdicts as text, without their times.
+fn timeless(verdicts: &[Value]) -> String {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for time in ["first_seen", "last_seen", "policies_as_of", "time"] {
+                    fields.remove(time);
+                }
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut verdicts = Value::from(verdicts.to_vec());
+    strip(&mut verdicts);
+    verdicts.to_string()
 }

@@ -1,9 +1,12 @@
-//! What came out: a line a run, the confusion matrix, seconds to verdict, and the count.
+//! What came out: a line a run, then the confusion matrix, the seconds to each verdict, and the count.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod matrix;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Ending;
+use matrix::Matrix;
 
 /// Collects endings and prints them.
 #[derive(Default)]
@@ -12,10 +15,22 @@ pub(super) struct Report {
     passed: usize,
     failures: Vec<(String, String)>,
     skips: Vec<(String, String)>,
-    /// (expected cause, reported cause) → runs
-    matrix: BTreeMap<(String, String), usize>,
-    /// Expected cause → delays
-    delays: BTreeMap<String, Vec<Duration>>,
+    matrix: Matrix,
+    verdicts: Vec<Timed>,
+}
+
+/// A verdict that came.
+struct Timed {
+    scenario: String,
+    cause: &'static str,
+    took: Duration,
+    promised: Duration,
+}
+
+impl Timed {
+    fn late(&self) -> bool {
+        self.took > self.promised
+    }
 }
 
 impl Report {
@@ -40,27 +55,24 @@ impl Report {
             }
             Ending::Failed(trial, why) => {
                 println!("FAIL  {name}\n      {}", why.replace('\n', "\n      "));
-                self.failures.push((name, why));
+                self.failures.push((name.clone(), why));
                 trial
             }
         };
-        let Some(expected) = trial.expected else { return };
-        if trial.reported.is_empty() {
-            *self.matrix.entry((expected.to_owned(), "none".to_owned())).or_default() += 1;
-        }
-        for reported in trial.reported {
-            *self.matrix.entry((expected.to_owned(), reported)).or_default() += 1;
-        }
-        if let Some(delay) = trial.delay {
-            self.delays.entry(expected.to_owned()).or_default().push(delay);
+        self.matrix.add(&trial.expected, &trial.reported);
+        if let (Some(cause), Some(took), Some(promised)) = (trial.expected.first(), trial.delay, trial.within)
+        {
+            let scenario = name.trim_end_matches(" broken").to_owned();
+            self.verdicts.push(Timed { scenario, cause, took, promised });
         }
     }
 
     /// Prints the summary; its last line is the count.
     pub(super) fn print(&self) {
         if self.with_agent && !self.matrix.is_empty() {
-            self.print_matrix();
-            self.print_delays();
+            println!("\nexpected (down), reported (across), runs\n\n{}", self.matrix);
+            self.print_scenarios();
+            self.print_causes();
         }
         for (name, reason) in &self.skips {
             println!("skipped {name}: {reason}");
@@ -77,34 +89,43 @@ impl Report {
         self.failures.is_empty()
     }
 
-    fn print_matrix(&self) {
-        let rows: BTreeSet<_> = self.matrix.keys().map(|(expected, _)| expected).collect();
-        let columns: BTreeSet<_> = self.matrix.keys().map(|(_, reported)| reported).collect();
-        println!("\nexpected (down), reported (across), runs");
-        print!("{:18}", "");
-        for column in &columns {
-            print!(" {column:>17}");
+    fn print_scenarios(&self) {
+        if self.verdicts.is_empty() {
+            return;
         }
-        println!();
-        for row in rows {
-            print!("{row:18}");
-            for column in &columns {
-                let count = self.matrix.get(&(row.clone(), (*column).clone())).copied().unwrap_or(0);
-                print!(" {:>17}", if count == 0 { "·".to_owned() } else { count.to_string() });
-            }
-            println!();
+        println!("\nseconds from the first packet to the verdict, and within how many it is promised");
+        let mut verdicts: Vec<_> = self.verdicts.iter().collect();
+        verdicts.sort_by(|a, b| (a.cause, &a.scenario).cmp(&(b.cause, &b.scenario)));
+        for verdict in verdicts {
+            let Timed { scenario, cause, took, promised } = verdict;
+            let late = if verdict.late() { "  late" } else { "" };
+            let (took, promised) = (took.as_secs_f64(), promised.as_secs_f64());
+            println!("  {cause:21} {scenario:36} {took:>6.2}  of {promised:>4.1}{late}");
         }
     }
 
-    fn print_delays(&self) {
-        println!("\nseconds from first packet to verdict");
-        println!("{:18} {:>5} {:>7} {:>7} {:>7}", "", "runs", "least", "median", "most");
-        for (cause, delays) in &self.delays {
-            let mut seconds: Vec<_> = delays.iter().map(Duration::as_secs_f64).collect();
-            seconds.sort_by(f64::total_cmp);
-            let (Some(least), Some(most)) = (seconds.first(), seconds.last()) else { continue };
-            let median = seconds[seconds.len() / 2];
-            println!("{cause:18} {:>5} {least:>7.2} {median:>7.2} {most:>7.2}", seconds.len());
+    fn print_causes(&self) {
+        let mut causes: BTreeMap<&str, Vec<&Timed>> = BTreeMap::new();
+        for verdict in &self.verdicts {
+            causes.entry(verdict.cause).or_default().push(verdict);
         }
+        if causes.is_empty() {
+            return;
+        }
+        println!("\nthe same by cause      runs   least  median    most    late");
+        for (cause, verdicts) in &causes {
+            println!("  {cause:21}{}", figures(verdicts));
+        }
+        println!("  {:21}{}", "all", figures(&self.verdicts.iter().collect::<Vec<_>>()));
     }
+}
+
+/// Runs, least, median, most, late.
+fn figures(verdicts: &[&Timed]) -> String {
+    let mut seconds: Vec<_> = verdicts.iter().map(|verdict| verdict.took.as_secs_f64()).collect();
+    seconds.sort_by(f64::total_cmp);
+    let at = |index: usize| seconds.get(index).copied().unwrap_or_default();
+    let late = verdicts.iter().filter(|verdict| verdict.late()).count();
+    let (least, median, most) = (at(0), at(seconds.len() / 2), at(seconds.len().saturating_sub(1)));
+    format!(" {:>5} {least:>7.2} {median:>7.2} {most:>7.2} {late:>7}", seconds.len())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::Args;
@@ -25,8 +25,10 @@ const PODS: [&str; 3] = ["default/api-client", "default/api-server", "kube-syste
 /// What was found out about one run.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
-    /// The cause that a fault must have; `none` for healthy traffic.
-    pub(super) expected: Option<&'static str>,
+    /// The causes that a fault must have, its own first; `none` for healthy traffic.
+    pub(super) expected: Vec<&'static str>,
+    /// How soon the verdict is promised.
+    pub(super) within: Option<Duration>,
     /// The causes that were reported.
     pub(super) reported: Vec<String>,
     /// From the first packet to the verdict.
@@ -40,19 +42,25 @@ impl Trial {
     pub(super) fn perform(&mut self, scenario: &Scenario, health: Health, args: &Args) -> Result<()> {
         let with_agent = !args.no_agent;
         let expect = scenario.expect.filter(|_| health == Health::Broken).map(|expect| expect());
-        self.expected = with_agent.then_some(expect.as_ref().map_or("none", |e| e.cause));
+        if with_agent {
+            self.expected = match &expect {
+                Some(expect) => {
+                    let mut causes: Vec<_> = (scenario.also)().iter().map(|also| also.cause).collect();
+                    causes.insert(0, expect.cause);
+                    causes
+                }
+                None => vec!["none"],
+            };
+            self.within = expect.as_ref().map(|expect| expect.within);
+        }
         let mut lab = Lab::new(scenario.topology)?;
         (scenario.set_up)(&mut lab, health).context("setting up")?;
-        let agent = with_agent.then(|| Agent::start(&lab, &[])).transpose()?;
+        let recording = Recording::of(&lab);
+        let arguments = recording.arguments();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let agent = with_agent.then(|| Agent::start(&lab, &arguments)).transpose()?;
         let followed = expect.as_ref().map_or_else(|| "default/api-client".to_owned(), Expect::pod_path);
         let mut follower = agent.as_ref().map(|agent| agent.follow(&followed)).transpose()?;
-        let recording = match &args.record {
-            // The fault, or noise, which has none. A twin would take the name of its fault.
-            Some(folder) if expect.is_some() || scenario.expect.is_none() => {
-                Some(Recording::start(&lab, folder, scenario.name)?)
-            }
-            _ => None,
-        };
         let mut run = Run { lab, health, agent, began: Instant::now() };
         (scenario.traffic)(&mut run)?;
 
@@ -65,10 +73,14 @@ impl Trial {
             }),
             None => self.judge_health(agent, follower, scenario.quiet),
         };
-        judged.with_context(|| format!("the agent {}: {}", run_state(agent.id()), agent.errors()))?;
-        recording.map_or(Ok(()), Recording::finish)?;
-        let Run { agent, .. } = run;
-        agent.map_or(Ok(()), Agent::terminate)
+        // What is wrong comes first; the agent's log follows.
+        judged
+            .map_err(|error| anyhow!("{error:#}\nthe agent {}: {}", run_state(agent.id()), agent.errors()))?;
+        // The fault, or noise, which has none. A twin would take the name of its fault.
+        let keep = args.record.as_deref().filter(|_| expect.is_some() || scenario.expect.is_none());
+        // The lab lives until its agent has ended.
+        let Run { agent, lab: _lab, .. } = run;
+        agent.map_or(Ok(()), |agent| recording.prove(agent, keep.map(|folder| (folder, scenario.name))))
     }
 
     /// The expected verdict comes in time, and no other.

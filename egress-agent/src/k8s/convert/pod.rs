@@ -31,6 +31,7 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
             .iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        trouble: trouble(&status),
         dns: dns(&spec, errors),
         containers: containers(spec, errors),
         uid: object.metadata.uid.unwrap_or_default(),
@@ -40,6 +41,30 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
         workload,
         netns_path: None,
     }
+}
+
+/// Why a pod is not ready: what a container waits for or died of, else what the Ready condition (or, before it is
+/// bound to a node, PodScheduled) says.
+fn trouble(status: &v1::PodStatus) -> Option<String> {
+    let conditions = || status.conditions.iter().flatten();
+    if conditions().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return None;
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let stuck = containers.filter(|container| !container.ready).find_map(|container| {
+        let state = container.state.as_ref()?;
+        let waits = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
+        // An init container that has completed is fine.
+        let died = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0);
+        let why = waits.or_else(|| died.map(|died| format!("exited with {}", died.exit_code)))?;
+        Some(format!("container {}: {why}", container.name))
+    });
+    let said = || {
+        let failed = |kind| conditions().find(|c| c.type_ == kind && c.status == "False");
+        let condition = failed("PodScheduled").or_else(|| failed("Ready"))?;
+        condition.message.clone().filter(|text| !text.is_empty()).or_else(|| condition.reason.clone())
+    };
+    stuck.or_else(said)
 }
 
 /// `status.podIPs`, else `status.podIP`; a pod that is not yet running has neither.

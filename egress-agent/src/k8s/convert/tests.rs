@@ -83,6 +83,7 @@ status:
             },
         ],
         dns: PodDns::default(),
+        trouble: None,
         // The annotation is for file sources only.
         netns_path: None,
     };
@@ -269,6 +270,7 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.7}, {hostname: lb.example.com}]
             port("dns", 53, Protocol::Udp, ServiceTarget::Number(53), None),
         ],
         selector: Some(labels(&[("app", "db")])),
+        ..Service::default()
     };
     assert_eq!(service, expected);
     let headless =

@@ -115,6 +115,14 @@ fn read_table(family: &Family, name: &str) -> io::Result<Table> {
     }
 }
 
+/// The table of an image and what was said of it.
+pub(super) fn decode(v6: bool, info: &[u8], image: &[u8]) -> Option<Table> {
+    let family = &FAMILIES[usize::from(v6)];
+    let (name, info) = ("filter", Info::parse(info)?);
+    let chains = family.layout.chains(name, &info, image)?;
+    Some(Table { backend: "iptables-legacy", family: family.name, name: name.to_owned(), chains })
+}
+
 fn put_name(buffer: &mut [u8], name: &str) -> io::Result<()> {
     if name.len() >= NAME {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a table name of more than 31 bytes"));

@@ -8,7 +8,7 @@ use super::ruleset::{Base, Chain, Effect, Table};
 use crate::netlink::NetlinkError;
 use crate::netlink::netfilter::{attributes, family, number, request};
 use crate::netlink::socket::NetlinkSocket;
-use crate::netlink::wire::{Attributes, DUMP, Message, REQUEST, Request, be32, be64, text};
+use crate::netlink::wire::{Attributes, DUMP, Message, Messages, REQUEST, Request, be32, be64, text};
 use expression::{Outcome, Rule, Verdict};
 
 const NFTA_TABLE_NAME: u16 = 1;
@@ -41,17 +41,27 @@ type TableKey = (u8, String);
 
 /// Reads all tables of the socket's namespace.
 pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Table>, NetlinkError> {
-    let mut tables: BTreeMap<TableKey, BTreeMap<String, Chain>> = BTreeMap::new();
-    for key in dump(socket, "list nftables tables", libc::NFT_MSG_GETTABLE, decode_table)? {
-        tables.insert(key, BTreeMap::new());
-    }
-    for (key, name, chain) in dump(socket, "list nftables chains", libc::NFT_MSG_GETCHAIN, decode_chain)? {
+    let keys = dump(socket, "list nftables tables", libc::NFT_MSG_GETTABLE, decode_table)?;
+    let chains = dump(socket, "list nftables chains", libc::NFT_MSG_GETCHAIN, decode_chain)?;
+    let rules = dump(socket, "list nftables rules", libc::NFT_MSG_GETRULE, decode_rule)?;
+    let maps = read_maps(socket, &rules)?;
+    Ok(join(keys, chains, rules, &maps))
+}
+
+/// Tables with their chains, and these with their rules.
+fn join(
+    keys: Vec<TableKey>,
+    chains: Vec<(TableKey, String, Chain)>,
+    rules: Vec<(TableKey, String, Rule)>,
+    maps: &BTreeMap<(TableKey, String), BTreeSet<Verdict>>,
+) -> Vec<Table> {
+    let mut tables: BTreeMap<TableKey, BTreeMap<String, Chain>> =
+        keys.into_iter().map(|key| (key, BTreeMap::new())).collect();
+    for (key, name, chain) in chains {
         if let Some(chains) = tables.get_mut(&key) {
             chains.insert(name, chain);
         }
     }
-    let rules = dump(socket, "list nftables rules", libc::NFT_MSG_GETRULE, decode_rule)?;
-    let maps = read_maps(socket, &rules)?;
     for (key, chain, rule) in rules {
         let Some(chain) = tables.get_mut(&key).and_then(|chains| chains.get_mut(&chain)) else { continue };
         match &rule.outcome {
@@ -66,12 +76,34 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Table>, NetlinkErro
             }
         }
     }
-    Ok(tables
+    tables
         .into_iter()
         .filter_map(|((family, name), chains)| {
             Some(Table { backend: "nftables", family: family_name(family)?, name, chains })
         })
-        .collect())
+        .collect()
+}
+
+/// The tables of answers to all questions at once.
+pub(super) fn decode(messages: Messages<'_>) -> Vec<Table> {
+    let (mut keys, mut chains, mut rules, mut maps) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+    for message in messages {
+        let (family, found) = (family(&message), attributes(&message));
+        match i32::from(number(&message)) {
+            libc::NFT_MSG_NEWTABLE => keys.extend(decode_table(family, found)),
+            libc::NFT_MSG_NEWCHAIN => chains.extend(decode_chain(family, found)),
+            libc::NFT_MSG_NEWRULE => rules.extend(decode_rule(family, found)),
+            libc::NFT_MSG_NEWSETELEM => {
+                let names = (found.text(NFTA_SET_ELEM_LIST_TABLE), found.text(NFTA_SET_ELEM_LIST_SET));
+                if let (Some(table), Some(set)) = names {
+                    let verdicts: &mut BTreeSet<_> = maps.entry(((family, table), set)).or_default();
+                    verdicts.extend(decode_elements(found).unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+    join(keys, chains, rules, &maps)
 }
 
 fn family_name(family: u8) -> Option<&'static str> {
@@ -169,11 +201,8 @@ fn read_maps(
         let request = ask(libc::NFT_MSG_GETSETELEM, key.0)
             .with(NFTA_SET_ELEM_LIST_TABLE, &zero_ended(&key.1))
             .with(NFTA_SET_ELEM_LIST_SET, &zero_ended(map));
-        let verdicts = socket.dump("list an nftables map", &request, |message| {
-            let elements = attributes(&message).nested(NFTA_SET_ELEM_LIST_ELEMENTS)?;
-            let data = elements.filter_map(|(_, element)| Attributes(element).nested(NFTA_SET_ELEM_DATA));
-            Some(data.filter_map(Verdict::decode).collect::<Vec<_>>())
-        });
+        let elements = |message: Message<'_>| decode_elements(attributes(&message));
+        let verdicts = socket.dump("list an nftables map", &request, elements);
         match verdicts {
             Ok(verdicts) => {
                 maps.insert(name, verdicts.into_iter().flatten().collect());
@@ -184,4 +213,11 @@ fn read_maps(
         }
     }
     Ok(maps)
+}
+
+/// The verdicts of the elements of a map.
+fn decode_elements(map: Attributes<'_>) -> Option<Vec<Verdict>> {
+    let elements = map.nested(NFTA_SET_ELEM_LIST_ELEMENTS)?;
+    let data = elements.filter_map(|(_, element)| Attributes(element).nested(NFTA_SET_ELEM_DATA));
+    Some(data.filter_map(Verdict::decode).collect())
 }

@@ -20,7 +20,7 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<IpAddr>, NetlinkErr
     Ok(addresses)
 }
 
-fn decode(message: Message<'_>) -> Option<IpAddr> {
+pub(super) fn decode(message: Message<'_>) -> Option<IpAddr> {
     if message.kind != libc::RTM_NEWADDR {
         return None;
     }

@@ -37,7 +37,7 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Route>, NetlinkErro
     Ok(routes)
 }
 
-fn decode(message: Message<'_>) -> Vec<Route> {
+pub(super) fn decode(message: Message<'_>) -> Vec<Route> {
     if message.kind != libc::RTM_NEWROUTE {
         return Vec::new();
     }

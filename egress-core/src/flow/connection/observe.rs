@@ -78,9 +78,12 @@ impl Tracker {
     /// The stack of this machine sent or received a reset.
     pub(in crate::flow) fn socket_reset(&mut self, seen: &Observation, reset: &ResetSeen) {
         let Some((connection, end)) = self.connections.find(&reset.tuple) else { return };
-        // The socket's own state says whether it still wanted something.
-        if reset.sent || end == End::Server || reset.state != Some(TcpState::Established) {
-            return;
+        match (reset.sent, end) {
+            (true, End::Client) => return connection.close(End::Client, seen.at),
+            (true, End::Server) if reset.state.is_some() => return connection.reset_sent(),
+            // The socket's own state says whether it still wanted something.
+            (false, End::Client) if reset.state == Some(TcpState::Established) => {}
+            _ => return,
         }
         connection.reset_taken(seen.at, reset.progress);
         let id = connection.id;
@@ -137,9 +140,10 @@ impl Connections {
     /// Judges what is due and forgets what is over.
     pub(in crate::flow) fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
         if !self.due.is_empty() {
-            let (ripe, waiting) = std::mem::take(&mut self.due).into_iter().partition(|(due, _)| *due <= now);
+            let (ripe, waiting): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.due).into_iter().partition(|(due, _)| *due <= now);
             self.due = waiting;
-            for (_, id) in Vec::<(Mono, u64)>::from(ripe) {
+            for (_, id) in ripe {
                 if let Some(connection) = self.by_id(id) {
                     connection.judge_reset(out);
                 }

@@ -1,9 +1,10 @@
 //! Established, then reset. A reset is a failure only if something was lost by it: what the client had sent was not
 //! acknowledged, or not answered. The reset of a finished exchange, and what follows a FIN, is none.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::{Connection, End};
+use super::{Connection, End, differently_far};
 use crate::decode::{ClientHello, SocketProgress, Tap};
 use crate::flow::event::{DropRole, FlowEvent, Outcome, Sighting};
 use crate::time::Mono;
@@ -16,6 +17,8 @@ const IDLE: Duration = Duration::from_secs(3);
 const NOT_WAITING: Duration = Duration::from_secs(300);
 /// A drop this long before a reset made by this node was its reason.
 const SAME_REJECT: Duration = Duration::from_secs(2);
+/// Longest tick of the kernel's clock (`CONFIG_HZ` 100).
+const TICK: Duration = Duration::from_millis(10);
 /// Data that came in so recently was still flowing.
 const FLOWING: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,7 @@ pub struct ResetFailure {
     pub hello: Option<Box<ClientHello>>,
     /// Bytes that the client had sent, modulo 4 GiB.
     pub sent: Option<u32>,
-    /// Of these, bytes not acknowledged.
+    /// Bytes that the client had written and that were not acknowledged.
     pub unacknowledged: Option<u32>,
     /// Bytes that the client had received, modulo 4 GiB.
     pub received: Option<u32>,
@@ -94,10 +97,11 @@ pub struct ResetFailure {
 }
 
 impl ResetFailure {
-    /// Another machine made the reset than accepted the connection.
+    /// Another machine made the reset than the one that accepted the connection.
     #[must_use]
     pub fn foreign(&self) -> bool {
-        self.by == ResetBy::Upstream && matches!((self.ttl, self.answer_ttl), (Some(a), Some(b)) if a != b)
+        let ttls = self.ttl.zip(self.answer_ttl);
+        self.by == ResetBy::Upstream && ttls.is_some_and(|(ttl, answer)| differently_far(ttl, answer))
     }
 }
 
@@ -114,6 +118,8 @@ pub(super) struct Pending {
     progress: Option<SocketProgress>,
     /// The client's socket took it.
     taken: bool,
+    /// A socket of a local pod sent it.
+    sent_here: bool,
 }
 
 impl Connection {
@@ -132,6 +138,11 @@ impl Connection {
             Tap::UplinkOut => return,
         };
         place.get_or_insert(sighting);
+    }
+
+    /// A socket of a local pod, the server, sent a reset.
+    pub(super) fn reset_sent(&mut self) {
+        self.reset.get_or_insert_default().sent_here = true;
     }
 
     /// The client's socket was reset.
@@ -162,7 +173,7 @@ impl Connection {
             // A rule of this machine that rejects drops the packet and makes the reset.
             Some((at, drop, _))
                 if matches!(failure.by, ResetBy::Node | ResetBy::Unseen)
-                    && pending.at.0.abs_diff(at.0) < SAME_REJECT.as_nanos() as u64 =>
+                    && pending.at.since(at).max(at.since(pending.at)) < SAME_REJECT =>
             {
                 Outcome::Dropped { drop, role: DropRole::Data, names: Vec::new() }
             }
@@ -174,7 +185,7 @@ impl Connection {
     fn failure(&self, pending: &Pending) -> Option<ResetFailure> {
         let by = match pending {
             Pending { uplink: Some(_), .. } => ResetBy::Upstream,
-            Pending { pod: Some(_), .. } => ResetBy::Pod,
+            Pending { pod: Some(_), .. } | Pending { sent_here: true, .. } => ResetBy::Pod,
             Pending { client: Some(_), .. } if self.answer_came_from_afar() => ResetBy::Node,
             _ => ResetBy::Unseen,
         };
@@ -213,9 +224,9 @@ impl Connection {
         };
         failure.sent = sent_to(progress.next);
         failure.received = received_to(progress.received);
-        let open = progress.next.wrapping_sub(progress.una);
+        let open = progress.written.wrapping_sub(progress.una);
         // The reset itself may acknowledge what no segment before it did.
-        let by_reset = pending.ack.map(|ack| progress.next.wrapping_sub(ack));
+        let by_reset = pending.ack.map(|ack| progress.written.wrapping_sub(ack));
         failure.unacknowledged = Some(by_reset.filter(|left| *left < open).unwrap_or(open));
         failure.waited = Some(progress.sent_ago);
         failure.idle = progress.received_ago.checked_sub(progress.sent_ago);
@@ -245,7 +256,13 @@ impl Connection {
             let forgotten = failure.idle.is_some_and(|idle| idle >= IDLE) && self.stuck.is_none();
             return Some(if forgotten { After::Idle } else { After::Data });
         }
-        if progress.sent_ago < progress.received_ago {
+        // Within one tick of the kernel's clock both orders look the same; but no answer is faster than the handshake.
+        let sent_last = match progress.sent_ago.cmp(&progress.received_ago) {
+            Ordering::Less => true,
+            Ordering::Equal => self.established.since(self.opened) > TICK,
+            Ordering::Greater => false,
+        };
+        if sent_last {
             return (progress.sent_ago < NOT_WAITING).then_some(After::Data);
         }
         (failure.foreign() && progress.received_ago < FLOWING).then_some(After::Download)

@@ -11,6 +11,8 @@ use crate::time::Mono;
 const SILENCE: Duration = Duration::from_secs(5);
 /// … so often.
 const AGAIN: u32 = 3;
+/// What is sent again was first sent within this time before.
+const FIRST_SENT: Duration = Duration::from_secs(1);
 /// Two readings of the kernel's clock of ticks are the same moment within this.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -55,10 +57,6 @@ pub(super) struct Stuck {
     told: bool,
 }
 
-const fn before(at: Mono, ago: Duration) -> Mono {
-    Mono(at.0.saturating_sub(ago.as_nanos() as u64))
-}
-
 impl Connection {
     /// A segment was sent again by one of its ends.
     pub(in crate::flow) fn sent_again(
@@ -82,7 +80,7 @@ impl Connection {
                 of: from,
                 una: again.una,
                 since: at,
-                heard: again.silence.map(|silence| before(at, silence)),
+                heard: again.silence.map(|silence| at.before(silence)),
                 times: 0,
                 length: again.length,
                 mss: again.mss,
@@ -95,7 +93,7 @@ impl Connection {
         stuck.length = stuck.length.min(again.length).max(1);
         // Something came in since: acknowledgements of other data, or window updates. Then it is not silence.
         if let (Some(heard), Some(silence)) = (stuck.heard, again.silence) {
-            stuck.answered |= before(at, silence).since(heard) > TICK;
+            stuck.answered |= at.before(silence).since(heard) > TICK;
         }
         if !stuck.told && !stuck.answered && stuck.times >= AGAIN && at.since(stuck.since) >= SILENCE {
             self.silent(at, from, false, out);
@@ -119,15 +117,17 @@ impl Connection {
             return;
         }
         let since = self.stuck.as_ref().map_or(at, |stuck| stuck.since);
+        // The data that is sent again was first sent a little before.
+        let since_then = |when: Mono| when >= since.before(FIRST_SENT);
         let outcome = match (&self.dropped, &self.icmp) {
             // The same segments, dropped here: told as that when they are sent again.
-            (Some((when, _, end)), _) if *end == of && *when >= since => return,
-            (Some((when, drop, _)), _) if *when >= since => {
+            (Some((when, _, end)), _) if *end == of && since_then(*when) => return,
+            (Some((when, drop, _)), _) if since_then(*when) => {
                 Outcome::Dropped { drop: drop.clone(), role: DropRole::Data, names: Vec::new() }
             }
             // Too big: the business of path MTU discovery.
             (_, Some((_, error, _))) if error.mtu != 0 || (error.v6 && error.kind == 2) => return,
-            (_, Some((when, error, router))) if *when >= since => {
+            (_, Some((when, error, router))) if since_then(*when) => {
                 Outcome::Unreachable { error: IcmpError::clone(error), router: *router }
             }
             _ => Outcome::Silence(self.silence_failure(at, of, gave_up)),
@@ -136,7 +136,7 @@ impl Connection {
             stuck.told = true;
         }
         let event = self.event(at, outcome, u64::from(!told));
-        out.push(event);
+        out.push(FlowEvent { first: since, ..event });
     }
 
     fn silence_failure(&self, at: Mono, of: End, gave_up: bool) -> SilenceFailure {
