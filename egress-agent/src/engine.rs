@@ -22,6 +22,7 @@ use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
+use crate::netlink::reading::Reader;
 use crate::probe::ProbeError;
 use crate::status::AgentStatus;
 
@@ -50,6 +51,8 @@ pub enum Message {
     Source(SourceEvent),
     /// Whoever answers conntrack questions.
     Conntrack(Conntrack),
+    /// Whoever reads states of the kernel.
+    Reader(Reader),
     /// What is going on?
     Status(oneshot::Sender<AgentStatus>),
     /// Is there such a pod?

@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod netfilter;
 pub mod netns;
 pub mod network;
+pub mod reading;
 mod socket;
 mod stop;
 #[cfg(test)]

@@ -112,6 +112,8 @@ offsets! {
     tcp_mss_cache,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
+    /// `tcp_sock.write_seq`
+    tcp_write_seq,
     /// `tcp_sock.rcv_nxt`
     tcp_rcv_nxt,
     /// `tcp_sock.lsndtime`
@@ -120,4 +122,8 @@ offsets! {
     tcp_rcv_tstamp,
     /// `inet_connection_sock.icsk_ack.lrcvtime`
     icsk_lrcvtime,
+    /// `tcp_sock.bytes_received`
+    tcp_bytes_received,
+    /// `tcp_sock.bytes_sent`
+    tcp_bytes_sent,
 }

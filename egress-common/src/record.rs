@@ -12,7 +12,7 @@ pub const LONG_SNAP: usize = 1024;
 /// Bytes of a packet with a ClientHello that does not fit the long record: post-quantum keys make it so long.
 pub const HELLO_SNAP: usize = 2048;
 /// Bytes of [`ResetRecord::data`] that tell a socket's progress.
-pub const RESET_PROGRESS: usize = 20;
+pub const RESET_PROGRESS: usize = 24;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flags {
@@ -32,6 +32,8 @@ pub mod flags {
     pub const RESET_NO_SOCKET: u16 = 1 << 6;
     /// The conntrack entry of the packet was confirmed (it is in the table).
     pub const CT_CONFIRMED: u16 = 1 << 7;
+    /// `len` and `mark` of a socket state's header are filled: payload bytes received and sent.
+    pub const HAS_BYTES: u16 = 1 << 8;
 }
 
 /// What follows a [`RecordHeader`].
@@ -283,7 +285,8 @@ pub struct RetransmitRecord {
     pub silence_ms: u32,
 }
 
-/// A TCP (or other inet) socket changed its state.
+/// A TCP (or other inet) socket changed its state. With [`flags::HAS_BYTES`] the header's `len` is
+/// `tcp_sock.bytes_received` and its `mark` is `tcp_sock.bytes_sent`, each at most `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SockStateRecord {
@@ -338,7 +341,7 @@ pub struct ResetRecord {
     /// Valid bytes in `data`.
     pub data_len: u16,
     /// Where there was no socket: head of the packet that was answered. Else [`RESET_PROGRESS`] bytes, if the kernel
-    /// tells: `snd_una`, `snd_nxt`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
+    /// tells: `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
     /// last; each a word in host byte order.
     pub data: [u8; 64],
 }

@@ -4,6 +4,7 @@
 //! Addresses are reused, so pods are looked up as of a time, and pods that are gone stay answerable for a while.
 
 mod backends;
+mod behind;
 mod claims;
 mod endpoint;
 mod index;
@@ -15,5 +16,6 @@ mod services;
 mod tests;
 
 pub use backends::ServiceBackend;
+pub use behind::{Behind, Door, Lack, Nearly};
 pub use endpoint::Endpoint;
 pub use index::ClusterIndex;

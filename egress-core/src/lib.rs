@@ -17,6 +17,7 @@ pub mod node;
 pub mod pipeline;
 pub mod policy;
 pub mod protocol;
+pub mod reach;
 pub mod tally;
 pub mod time;
 pub mod verdict;

@@ -25,6 +25,7 @@ use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
 use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState, Question, Readings};
+use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, SocketAddress, Subject, Verdict};
@@ -46,6 +47,7 @@ pub struct Pipeline {
     node: NodeState,
     tracker: Tracker,
     dns_names: DnsNames,
+    reach: Reach,
     book: Book,
     clock: ClockOffset,
     events: Vec<FlowEvent>,
@@ -76,6 +78,7 @@ impl Pipeline {
             node: NodeState::default(),
             tracker: Tracker::default(),
             dns_names: DnsNames::default(),
+            reach: Reach::default(),
             book: Book::default(),
             clock: ClockOffset::default(),
             events: Vec::new(),
@@ -183,6 +186,9 @@ impl Pipeline {
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
             }
+            Seen::SockState(state) if seen.netns == self.node.netns() => {
+                self.reach.note_node_socket(state, seen.at);
+            }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
                 while self.losses.front().is_some_and(|(at, _)| seen.at.since(*at) > LOSS_MEMORY) {
@@ -267,15 +273,27 @@ impl Pipeline {
     fn judge_events(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.count_failure(&event);
+            self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
                 Outcome::Served if self.book.is_empty() => {}
                 Outcome::Served => self.clear(&event.client, None, event.at),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
+                    self.judge_waiting_of(&event.client);
                     self.clear(&event.client, Some(&failure.name), event.at);
                 }
                 _ => self.judge_informed(event),
             }
+        }
+    }
+
+    /// For comparison: who of this node reached what.
+    fn note_reach(&mut self, event: &FlowEvent) {
+        let ip = event.client.source.ip;
+        if self.index.pod_by_ip(ip, event.at).is_some_and(|pod| self.index.is_local(&pod)) {
+            self.reach.note_event(event);
+        } else if self.node.is_own(ip) {
+            self.reach.note_node_event(event);
         }
     }
 

@@ -23,6 +23,12 @@ impl Mono {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant so long before this one.
+    #[must_use]
+    pub fn before(self, ago: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// This instant on the wall clock, given how far the wall clock is ahead.
     #[must_use]
     pub fn wall(self, offset: ClockOffset) -> Timestamp {

@@ -3,7 +3,9 @@
 mod book;
 mod case;
 mod causes;
+mod distance;
 mod evidence;
+mod hints;
 mod judge;
 mod model;
 mod path;
@@ -12,6 +14,7 @@ pub(crate) mod questions;
 pub use book::{Book, Subject};
 pub use case::Case;
 pub use evidence::evidence;
+pub use hints::{Surroundings, hint};
 pub use judge::{Judgement, judge};
 pub use model::{
     Affects, Cause, Confidence, Direction, Evidence, Fix, Hop, HopOutcome, PathHop, PeerKind, PeerRef,

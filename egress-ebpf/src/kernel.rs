@@ -249,13 +249,18 @@ impl Sock {
         if at == ABSENT { 0 } else { self.milliseconds_since(at) }
     }
 
-    /// `snd_una`, `snd_nxt`, `rcv_nxt`, and milliseconds since data was sent and received last.
+    /// `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, and milliseconds since data was sent and received last.
     #[inline(always)]
-    pub fn progress(self) -> Option<[u32; 5]> {
+    pub fn progress(self) -> Option<[u32; 6]> {
         let (una, next) = (offset!(tcp_snd_una), offset!(tcp_snd_nxt));
-        let received = offset!(tcp_rcv_nxt);
+        let (written, received) = (offset!(tcp_write_seq), offset!(tcp_rcv_nxt));
         let (sent_at, received_at) = (offset!(tcp_lsndtime), offset!(icsk_lrcvtime));
-        if una == ABSENT || next == ABSENT || received == ABSENT || sent_at == ABSENT || received_at == ABSENT
+        if una == ABSENT
+            || next == ABSENT
+            || written == ABSENT
+            || received == ABSENT
+            || sent_at == ABSENT
+            || received_at == ABSENT
         {
             return None;
         }
@@ -263,6 +268,7 @@ impl Sock {
         Some([
             word(una),
             word(next),
+            word(written),
             word(received),
             self.milliseconds_since(sent_at),
             self.milliseconds_since(received_at),
@@ -277,6 +283,20 @@ impl Sock {
         let age = now.wrapping_sub(read_u32(self.address() + u64::from(at)));
         let second = u64::from(config!(jiffies_per_second)).max(1);
         (u64::from(age) * 1000 / second) as u32
+    }
+
+    /// `bytes_received` and `bytes_sent`, each at most `u32::MAX`. A TCP socket only, and no request socket.
+    #[inline(always)]
+    pub fn bytes(self) -> Option<(u32, u32)> {
+        let (received, sent) = (offset!(tcp_bytes_received), offset!(tcp_bytes_sent));
+        if received == ABSENT || sent == ABSENT {
+            return None;
+        }
+        let most = |at: u32| {
+            let bytes = read_u64(self.address() + u64::from(at));
+            if bytes > u64::from(u32::MAX) { u32::MAX } else { bytes as u32 }
+        };
+        Some((most(received), most(sent)))
     }
 }
 

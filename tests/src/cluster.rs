@@ -23,7 +23,14 @@ impl ClusterState {
         state.write("namespaces.json", &list(vec![namespace(plan::NAMESPACE), namespace("kube-system")]))?;
         state.write("nodes.json", &list(vec![node()]))?;
         state.write("pods.json", &list(pods.iter().map(pod).collect()))?;
-        state.write("services.json", &list(vec![dns_service(), dns_endpoints()]))?;
+        state.write(
+            "services.json",
+            &list(vec![
+                dns_service(),
+                dns_endpoints("IPv4", COREDNS.v4.into()),
+                dns_endpoints("IPv6", COREDNS.v6.into()),
+            ]),
+        )?;
         Ok(state)
     }
 
@@ -45,6 +52,18 @@ impl ClusterState {
         fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Changes the object of a pod: its spec, annotations or status.
+    pub fn change_pod(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let path = self.folder.join("pods.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut all: Value = serde_json::from_str(&text)?;
+        let pod = all["items"].as_array_mut().and_then(|pods| {
+            pods.iter_mut().find(|pod| pod.pointer("/metadata/name").is_some_and(|found| found == name))
+        });
+        change(pod.with_context(|| format!("there is no pod {name}"))?);
+        self.write("pods.json", &all)
+    }
+
     /// Removes a file.
     pub fn remove(&self, file: &str) -> Result<()> {
         let path = self.folder.join(file);
@@ -60,6 +79,25 @@ impl ClusterState {
                 "metadata": {"name": name, "namespace": plan::NAMESPACE},
                 "spec": spec,
             }),
+        )
+    }
+
+    /// Adds or replaces Service `default/web` at [`plan::SERVICE`] with what belongs to it: `spec` goes into its
+    /// `spec`; its EndpointSlices hold these endpoints (IPv4 and IPv6) under these ports.
+    pub fn service(&self, spec: &Value, endpoints: &[Value], ports: &Value) -> Result<()> {
+        self.write("service-web.json", &list(service_web(spec, endpoints, ports)))
+    }
+
+    /// Adds or replaces a pod of namespace `default` that runs nowhere in the lab.
+    pub fn pod_elsewhere(&self, name: &str, labels: Value, ports: Value, status: Value) -> Result<()> {
+        self.write(
+            &format!("pod-{name}.json"),
+            &json!({"apiVersion": "v1", "kind": "Pod",
+                    "metadata": {"name": name, "namespace": plan::NAMESPACE, "uid": format!("uid-{name}"),
+                                 "labels": labels},
+                    "spec": {"nodeName": "worker-2",
+                             "containers": [{"name": "web", "image": "example.com/web:1", "ports": ports}]},
+                    "status": status}),
         )
     }
 
@@ -160,11 +198,30 @@ fn dns_service() -> Value {
                               {"name": "dns-tcp", "port": 53, "targetPort": 53, "protocol": "TCP"}]}})
 }
 
-fn dns_endpoints() -> Value {
-    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-           "metadata": {"name": "kube-dns-x7k2p", "namespace": "kube-system",
+fn service_web(spec: &Value, endpoints: &[Value], ports: &Value) -> Vec<Value> {
+    let mut full = json!({"clusterIP": plan::SERVICE.v4, "clusterIPs": [plan::SERVICE.v4, plan::SERVICE.v6],
+                          "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack"});
+    if let (Value::Object(full), Value::Object(given)) = (&mut full, spec) {
+        full.extend(given.clone());
+    }
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+                         "metadata": {"name": "web", "namespace": plan::NAMESPACE}, "spec": full});
+    let is_v4 = |endpoint: &&Value| endpoint["addresses"][0].as_str().is_some_and(|ip| ip.contains('.'));
+    let slices = [("IPv4", true), ("IPv6", false)].map(|(family, v4)| {
+        let held: Vec<_> = endpoints.iter().filter(|endpoint| is_v4(endpoint) == v4).collect();
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+               "metadata": {"name": format!("web-{}", family.to_lowercase()), "namespace": plan::NAMESPACE,
+                            "labels": {"kubernetes.io/service-name": "web"}},
+               "endpoints": held, "ports": ports})
+    });
+    std::iter::once(service).chain(slices).collect()
+}
+
+fn dns_endpoints(family: &str, ip: std::net::IpAddr) -> Value {
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+           "metadata": {"name": format!("kube-dns-{}", family.to_lowercase()), "namespace": "kube-system",
                         "labels": {"kubernetes.io/service-name": "kube-dns"}},
-           "endpoints": [{"addresses": [COREDNS.v4], "nodeName": NODE_NAME,
+           "endpoints": [{"addresses": [ip], "nodeName": NODE_NAME,
                           "conditions": {"ready": true, "serving": true, "terminating": false},
                           "targetRef": {"kind": "Pod", "namespace": "kube-system", "name": "coredns"}}],
            "ports": [{"name": "dns", "port": 53, "protocol": "UDP"},

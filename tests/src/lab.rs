@@ -16,6 +16,8 @@ use crate::topology::{self, PodNetns, Topology};
 
 /// How long a helper may take to say that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a program of the system may run.
+const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A lab, taken down when dropped. Field order is the order of taking down: processes first.
 #[derive(Debug)]
@@ -172,6 +174,25 @@ impl Lab {
         Ok(())
     }
 
+    /// Starts a program of the system that runs until the lab is taken down; returns when it prints this word.
+    pub fn start_program(&mut self, at: Place, program: &str, args: &[&str], ready: &str) -> Result<()> {
+        let mut command = self.netns(at).command(program);
+        command.args(args);
+        let mut process = Process::start(command, &format!("{program} {} in {at:?}", args.join(" ")))?;
+        process.await_line(ready, READY_WITHIN)?;
+        self.servers.push(process);
+        Ok(())
+    }
+
+    /// Runs a program of the system to its end; whether it succeeded, and what it wrote.
+    pub fn run_program(&self, at: Place, program: &str, args: &[&str]) -> Result<(bool, String)> {
+        let mut command = self.netns(at).command(program);
+        command.args(args);
+        let mut process = Process::start(command, &format!("{program} {} in {at:?}", args.join(" ")))?;
+        let (lines, status) = process.finish(PROGRAM_ENDS_WITHIN)?;
+        Ok((status.success(), format!("{}\n{}", lines.join("\n"), process.errors())))
+    }
+
     /// Starts a client that prints one result.
     pub fn run(&self, at: Place, args: &[&str]) -> Result<Client> {
         let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
@@ -220,6 +241,12 @@ pub enum TcpBehaviour {
     Close,
     /// Reads a little, then resets it.
     Reset,
+    /// Sends back some of what it gets, then resets it with the rest unread.
+    ResetLater,
+    /// Sends back one piece, pauses, then closes with a reset.
+    ResetAtEnd,
+    /// Sends back one piece, then forgets the connection without a word.
+    Forget,
 }
 
 impl TcpBehaviour {
@@ -229,6 +256,9 @@ impl TcpBehaviour {
             Self::Echo => "echo",
             Self::Close => "close",
             Self::Reset => "reset",
+            Self::ResetLater => "reset-later",
+            Self::ResetAtEnd => "reset-at-end",
+            Self::Forget => "forget",
         }
     }
 }

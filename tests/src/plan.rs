@@ -27,6 +27,11 @@ impl Dual {
         Self { v4: Ipv4Addr::new(a, b, c, d), v6: Ipv6Addr::new(s, t, u, v, w, x, y, z) }
     }
 
+    /// An address of a link between routers: any IPv4, and `fd00:feed::host`.
+    pub const fn local(v4: [u8; 4], host: u16) -> Self {
+        Self::new(v4, [0xfd00, 0xfeed, 0, 0, 0, 0, 0, host])
+    }
+
     /// The address of one family.
     pub const fn of(self, family: Family) -> IpAddr {
         match family {
@@ -54,6 +59,8 @@ pub const SERVER: Dual = Dual::new([10, 244, 1, 6], [0xfd00, 0x10, 0x244, 1, 0, 
 pub const COREDNS: Dual = Dual::new([10, 244, 1, 10], [0xfd00, 0x10, 0x244, 1, 0, 0, 0, 0x10]);
 /// ClusterIP of the DNS Service.
 pub const DNS_SERVICE: Dual = Dual::new([10, 96, 0, 10], [0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0xa]);
+/// ClusterIP of the Service under test.
+pub const SERVICE: Dual = Dual::new([10, 96, 0, 50], [0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0x50]);
 /// The node, on its uplink.
 pub const NODE: Dual = Dual::new([192, 0, 2, 10], [0x2001, 0xdb8, 0, 1, 0, 0, 0, 0x10]);
 /// The node's default gateway.

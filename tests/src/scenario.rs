@@ -92,7 +92,6 @@ impl Scenario {
         self
     }
 
-    #[expect(dead_code, reason = "used by the scenarios of several faults")]
     const fn also(mut self, also: fn() -> Vec<Expect>) -> Self {
         self.also = also;
         self

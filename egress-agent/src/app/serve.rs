@@ -18,6 +18,7 @@ use crate::export::http::{self, HttpListener};
 use crate::export::metrics::{self, Metrics};
 use crate::k8s::{SourceEvent, SourceWatch};
 use crate::netlink::conntrack::{Conntrack, ConntrackTable};
+use crate::netlink::reading::Reader;
 use crate::netlink::{filters, network};
 use crate::probe;
 
@@ -95,6 +96,10 @@ fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<
     match Conntrack::start(&watched, to_engine(outbox)) {
         Ok(conntrack) => drop(outbox.deliver(Message::Conntrack(conntrack))),
         Err(error) => tracing::warn!("translations are not looked up: {error}"),
+    }
+    match Reader::start(to_engine(outbox)) {
+        Ok(reader) => drop(outbox.deliver(Message::Reader(reader))),
+        Err(error) => tracing::warn!("queues, sysctls and routes of pods are not read: {error}"),
     }
     outbox.deliver(Message::Source(SourceEvent::Changes(source.changes())));
     let to_source = outbox.clone();

@@ -57,6 +57,12 @@ impl PodTable {
         told.netns_path.as_deref().map(Path::new)
     }
 
+    /// The namespace of a pod, by its inode number.
+    pub(super) fn netns(&self, inode: u32) -> Option<Netns> {
+        let told = self.told.values().find(|told| told.netns == Some(inode))?;
+        Netns::open(told.netns_path.as_ref()?).ok().filter(|netns| netns.inode() == inode)
+    }
+
     /// Brings the kernel in step with the index.
     pub(super) fn sync(&mut self, index: &ClusterIndex, probe: &mut Probe) -> Changed {
         let local: BTreeMap<PodRef, &Pod> = index

@@ -7,12 +7,12 @@ use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
 use egress_core::explain::explain;
 use egress_core::input::Input;
-use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork};
+use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, Question, Reading};
 use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
 
-use super::filtering::{Filtering, Question};
+use super::filtering::{self, Filtering};
 use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
@@ -20,6 +20,8 @@ use super::{EngineError, Message, Options, Shared, report};
 use crate::host;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
+use crate::netlink::netns::Netns;
+use crate::netlink::reading::Reader;
 use crate::probe::{Probe, ProbeOptions};
 use crate::status::EventCount;
 
@@ -50,6 +52,8 @@ pub(super) struct Run {
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
     filtering: Filtering,
+    reader: Option<Reader>,
+    netns: Netns,
     records: Vec<Vec<u8>>,
     second: Mono,
     ready: bool,
@@ -88,7 +92,9 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
-            filtering: Filtering::start(options.netns, outbox)?,
+            filtering: Filtering::start(options.netns.duplicate()?, outbox)?,
+            reader: None,
+            netns: options.netns,
             records: Vec::new(),
             second: Mono(0),
             ready: false,
@@ -164,6 +170,7 @@ impl Run {
                     }
                 }
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
+                Message::Reader(reader) => self.reader = Some(reader),
                 // Whoever asked may have gone meanwhile.
                 Message::Status(reply) => {
                     // What the status counts as aggregated, the verdicts count too.
@@ -272,6 +279,9 @@ impl Run {
             }
         }
         self.ask_filters();
+        for question in self.pipeline.take_readings() {
+            self.read(question);
+        }
         self.shared.metrics.tally(&self.pipeline.take_tallies());
     }
 
@@ -285,7 +295,24 @@ impl Run {
             } else {
                 continue;
             };
-            self.filtering.ask(Question { query, pod, ours: self.probe.program_ids() });
+            self.filtering.ask(filtering::Question { query, pod, ours: self.probe.program_ids() });
+        }
+    }
+
+    /// Has a state of the kernel read; where that cannot be, says so at once: a failure waits for it.
+    fn read(&mut self, question: Question) {
+        let netns = if question.netns() == self.netns.inode() {
+            self.netns.duplicate().ok()
+        } else {
+            self.pods.netns(question.netns())
+        };
+        let asked = match (&self.reader, netns) {
+            (Some(reader), Some(netns)) => reader.ask(question.clone(), netns),
+            _ => false,
+        };
+        if !asked {
+            let change = NodeChange::Reading(Reading { question, answer: None });
+            self.feed(Input::Node { at: host::monotonic(), change });
         }
     }
 

@@ -11,10 +11,12 @@ mod watch;
 
 pub use watch::{NetworkWatch, read, watch};
 
-use egress_core::node::NodeNetwork;
+use egress_core::node::{NodeNetwork, Route, Rule};
 
+use super::NetlinkError;
 use super::socket::NetlinkSocket;
 use super::wire::Messages;
+pub(super) use links::Link;
 
 /// Name of the first device that is not the loopback, of the calling thread's namespace.
 pub(super) fn first_device() -> Option<String> {
@@ -34,4 +36,24 @@ pub(super) fn decode(messages: Messages<'_>) -> NodeNetwork {
     }
     network.devices = roles::devices(&links, &network.routes, &[]);
     network
+}
+
+/// A device of the socket's namespace.
+pub(super) fn link(socket: &mut NetlinkSocket, index: u32) -> Result<Option<Link>, NetlinkError> {
+    Ok(links(socket)?.into_iter().find(|link| link.index == index))
+}
+
+/// The devices of the socket's namespace.
+pub(super) fn links(socket: &mut NetlinkSocket) -> Result<Vec<Link>, NetlinkError> {
+    links::read(socket)
+}
+
+/// The routes of all tables of the socket's namespace.
+pub(super) fn routes(socket: &mut NetlinkSocket) -> Result<Vec<Route>, NetlinkError> {
+    routes::read(socket)
+}
+
+/// The rules of policy routing of the socket's namespace.
+pub(super) fn rules(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
+    rules::read(socket)
 }

@@ -130,15 +130,19 @@ const TABLE: &[Entry] = &[
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
+    entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_lsndtime, [("tcp_sock", "lsndtime")], [4], NONE, PROGRESS),
     entry!(icsk_lrcvtime, [("inet_connection_sock", "icsk_ack.lrcvtime")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "how long a connection has been silent"),
+    entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
+    entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
 ];
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
 const PROGRESS: &str = "what a connection had sent and received when it was reset";
+const BYTES: &str = "how much a socket sent and received";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
 
@@ -188,10 +192,15 @@ impl Resolved {
             }
             Hook::Retransmit if entry.loss == PROGRESS => false,
             Hook::Retransmit => {
-                ["sk_", "tcp_", "icsk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix))
-                    || entry.name == "skb_cb"
+                entry.name == "skb_cb"
+                    || (["sk_", "tcp_", "icsk_", "cgroup_", "kn_"]
+                        .iter()
+                        .any(|prefix| entry.name.starts_with(prefix))
+                        && !entry.name.starts_with("tcp_bytes_"))
             }
-            Hook::SockState => ["sk_", "cgroup_", "kn_"].iter().any(|prefix| entry.name.starts_with(prefix)),
+            Hook::SockState => {
+                ["sk_", "cgroup_", "kn_", "tcp_bytes_"].iter().any(|prefix| entry.name.starts_with(prefix))
+            }
             Hook::SendReset => entry.name.starts_with("sk_v6"),
             Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
         };

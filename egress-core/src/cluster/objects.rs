@@ -116,6 +116,9 @@ pub struct Pod {
     pub finished: bool,
     /// The Ready condition is true.
     pub ready: bool,
+    /// Why it is not ready, in the words of its status (`CrashLoopBackOff`, `containers with unready status: [web]`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Containers with their ports.
     pub containers: Vec<Container>,
     /// How it resolves names.
@@ -217,6 +220,16 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `spec.selector`; `None` where the Service has none.
     pub selector: Option<Labels>,
+    /// `spec.internalTrafficPolicy` is `Local`: ClusterIPs lead to endpoints on the client's node only.
+    #[serde(default)]
+    pub internal_local: bool,
+    /// `spec.externalTrafficPolicy` is `Local`: node ports and external addresses lead to endpoints on the node
+    /// that was dialled only.
+    #[serde(default)]
+    pub external_local: bool,
+    /// `spec.publishNotReadyAddresses`
+    #[serde(default)]
+    pub publish_not_ready: bool,
 }
 
 impl Service {

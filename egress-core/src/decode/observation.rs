@@ -151,6 +151,12 @@ pub struct SockStateSeen {
     pub error: u32,
     /// Process, for transitions that a process makes.
     pub pid: u32,
+    /// Its command name, NUL padded; zeros where there is no process.
+    pub command: [u8; 16],
+    /// Bytes of payload received so far, where the kernel tells.
+    pub received: Option<u32>,
+    /// Bytes of payload sent so far, where the kernel tells.
+    pub sent: Option<u32>,
 }
 
 /// A reset sent or received by this machine's stack.
@@ -173,6 +179,8 @@ pub struct SocketProgress {
     pub una: u32,
     /// Next byte to send.
     pub next: u32,
+    /// Behind the last byte that the application wrote.
+    pub written: u32,
     /// Next byte to receive.
     pub received: u32,
     /// Since data was sent last.

@@ -140,6 +140,24 @@ pub struct IcmpError {
     pub seq: Option<u32>,
 }
 
+impl IcmpError {
+    /// Fragmentation needed, packet too big, or fragments that did not arrive in time.
+    #[must_use]
+    pub const fn is_about_size(&self) -> bool {
+        self.mtu != 0
+            || matches!(
+                (self.v6, self.kind, self.code),
+                (false, 3, 4) | (false, 11, 1) | (true, 2, _) | (true, 3, 1)
+            )
+    }
+
+    /// TTL or hop limit used up on the way.
+    #[must_use]
+    pub const fn is_ttl_exceeded(&self) -> bool {
+        matches!((self.v6, self.kind, self.code), (false, 11, 0) | (true, 3, 0))
+    }
+}
+
 /// Why a packet could not be parsed.
 pub(super) type PacketError = &'static str;
 

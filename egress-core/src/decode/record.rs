@@ -210,6 +210,7 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
 
 fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
     let protocol = u8::try_from(r.protocol).map_err(|_| DecodeError::Field("protocol"))?;
+    let has_bytes = r.header.flags & flags::HAS_BYTES != 0;
     let seen = SockStateSeen {
         tuple: ends(protocol, (r.local, r.local_port), (r.remote, r.remote_port)),
         socket: r.socket,
@@ -217,6 +218,9 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         new: TcpState::from_raw(r.new_state),
         error: r.sk_err,
         pid: r.pid,
+        command: r.comm,
+        received: has_bytes.then_some(r.header.len),
+        sent: has_bytes.then_some(r.header.mark),
     };
     Ok(observation(&r.header, Seen::SockState(seen)))
 }
@@ -243,9 +247,10 @@ fn progress(data: &[u8]) -> Option<SocketProgress> {
     Some(SocketProgress {
         una: word(0),
         next: word(1),
-        received: word(2),
-        sent_ago: millis(word(3)),
-        received_ago: millis(word(4)),
+        written: word(2),
+        received: word(3),
+        sent_ago: millis(word(4)),
+        received_ago: millis(word(5)),
     })
 }
 

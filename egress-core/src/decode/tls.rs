@@ -5,6 +5,8 @@ use tls_parser::{TlsExtension, parse_tls_client_hello_extension, parse_tls_hands
 
 /// Bytes of a record's header.
 const RECORD: usize = 5;
+/// The same, as sequence numbers count.
+const RECORD_LENGTH: u32 = 5;
 /// Bytes of a handshake message's header.
 const MESSAGE: usize = 4;
 /// Bytes of an extension's header.
@@ -106,7 +108,7 @@ fn hello(body: &[u8], length: usize) -> ClientHello {
     let message = body.get(1..MESSAGE).map_or(0, |b| u32::from_be_bytes([0, b[0], b[1], b[2]]));
     let whole = u32::try_from(length).ok().filter(|length| message.checked_add(4) == Some(*length));
     let mut hello = ClientHello {
-        length: whole.and_then(|length| length.checked_add(RECORD as u32)),
+        length: whole.and_then(|length| length.checked_add(RECORD_LENGTH)),
         complete: whole.is_some() && body.len() >= length,
         ..ClientHello::default()
     };
@@ -153,4 +155,72 @@ fn note(hello: &mut ClientHello, extension: &TlsExtension<'_>) {
 fn text(bytes: &[u8]) -> Option<String> {
     let printable = !bytes.is_empty() && bytes.len() <= NAME && bytes.iter().all(u8::is_ascii_graphic);
     printable.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ClientHello with a server name before or behind a key share of this many bytes.
+    fn hello(key_share: usize, name_first: bool) -> Vec<u8> {
+        let two = |n: usize| u16::try_from(n).unwrap().to_be_bytes();
+        let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes()[..], &two(data.len()), data].concat();
+        let name = b"api.stripe.com";
+        let server_name = [&two(name.len() + 3)[..], &[0], &two(name.len()), name].concat();
+        let share = [&two(key_share + 4)[..], &[0x11, 0xec], &two(key_share), &vec![1; key_share]].concat();
+        let (name, share) = (extension(0, &server_name), extension(51, &share));
+        let versions = extension(43, &[6, 0x1a, 0x1a, 3, 4, 3, 3]);
+        // One that the parser does not like: it must not hide what follows.
+        let odd = extension(15, &[]);
+        let all =
+            if name_first { [odd, name, versions, share] } else { [odd, share, versions, name] }.concat();
+        let body = [&[3, 3][..], &[5; 32], &[0, 0, 2, 0x13, 1, 1, 0], &two(all.len()), &all].concat();
+        let length = two(body.len());
+        [&[22, 3, 1][..], &two(body.len() + 4), &[1, 0], &length, &body].concat()
+    }
+
+    #[test]
+    fn a_hello_says_what_it_offers() {
+        let bytes = hello(32, true);
+        let Some(TlsMessage::ClientHello(hello)) = parse(&bytes) else { panic!("no hello") };
+        assert_eq!(hello.sni.as_deref(), Some("api.stripe.com"));
+        assert_eq!(hello.version_names(), ["TLS 1.3", "TLS 1.2"]);
+        assert_eq!((hello.complete, hello.length), (true, u32::try_from(bytes.len()).ok()));
+    }
+
+    #[test]
+    fn cut_anywhere_it_says_what_is_there_and_nothing_else() {
+        for name_first in [true, false] {
+            let bytes = hello(1216, name_first);
+            for cut in 0..bytes.len() {
+                let Some(TlsMessage::ClientHello(hello)) = parse(&bytes[..cut]) else {
+                    assert!(cut <= RECORD, "nothing at {cut}");
+                    continue;
+                };
+                assert!(!hello.complete);
+                assert!(hello.sni.is_none_or(|name| name == "api.stripe.com"), "cut at {cut}");
+                if cut >= 9 {
+                    assert_eq!(hello.length, u32::try_from(bytes.len()).ok());
+                }
+                assert_eq!(hello.versions.is_empty(), hello.versions != [0x0304, 0x0303]);
+            }
+            // What a long record carries of it.
+            let Some(TlsMessage::ClientHello(hello)) = parse(&bytes[..972]) else { panic!("no hello") };
+            assert_eq!(hello.sni.is_some(), name_first);
+        }
+    }
+
+    #[test]
+    fn alerts_are_told_from_closes_and_data() {
+        assert_eq!(parse(&[21, 3, 3, 0, 2, 2, 48]), Some(TlsMessage::Alert { level: 2, description: 48 }));
+        assert_eq!(parse(&[&[21, 3, 3, 0, 26][..], &[0; 26]].concat()), Some(TlsMessage::SealedAlert));
+        let sealed = [&[23, 3, 3, 0, 19][..], &[0; 19]].concat();
+        assert_eq!(parse(&sealed), Some(TlsMessage::TwoBytes { offset: 0 }));
+        let behind = [&CHANGE_CIPHER_SPEC[..], &sealed].concat();
+        assert_eq!(parse(&behind), Some(TlsMessage::TwoBytes { offset: 6 }));
+        assert_eq!(parse(&[&CHANGE_CIPHER_SPEC[..], &[23, 3, 3, 0, 69]].concat()), Some(TlsMessage::Flight));
+        for other in [&b"GET / HTTP/1.1\r\n"[..], &[], &[21], &[23, 3, 3, 0, 40, 1]] {
+            assert_eq!(parse(other), None);
+        }
+    }
 }

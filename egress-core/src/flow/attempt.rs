@@ -1,7 +1,9 @@
 //! One attempt to open a TCP connection.
 
-use super::event::{DropRole, FlowEvent, Journey, Outcome};
-use crate::decode::{DropSeen, Tuple};
+use std::net::IpAddr;
+
+use super::event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
+use crate::decode::{DropSeen, IcmpError, Tuple};
 use crate::time::Mono;
 
 /// What is known of one attempt.
@@ -31,6 +33,8 @@ pub(super) struct Attempt {
     /// A drop that the next SYN may survive: told only if the attempt does not go on.
     pub(super) held: Option<(Box<DropSeen>, DropRole)>,
     pub(super) journey: Journey,
+    /// An ICMP error about it that came in by an uplink, and from whom.
+    pub(super) refused_by: Option<(IcmpError, IpAddr, Sighting)>,
 }
 
 impl Attempt {
@@ -51,6 +55,7 @@ impl Attempt {
             failed: false,
             held: None,
             journey: Journey::default(),
+            refused_by: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Tracker;
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
-use super::tcp::{client_of, sighting};
+use super::tcp::{LEAST_TTL, client_of, is_probe, sighting};
 use crate::decode::{
     Application, DropSeen, DropSite, IcmpError, Observation, PacketSeen, Tap, Transport, Tuple,
 };
@@ -92,6 +92,8 @@ impl Datagrams {
             return;
         }
         match at.tap {
+            // A life that short is traceroute's: it waits for routers, not for an answer.
+            Tap::PodOut if at.packet.ttl < LEAST_TTL => {}
             Tap::PodOut if self.is_due(&at.packet.transport, &tuple) => {
                 let flow = self.ask(tuple, seen.at);
                 flow.journey.note_request(Tap::PodOut, sighting);
@@ -199,7 +201,7 @@ impl Datagrams {
         out: &mut Vec<FlowEvent>,
     ) {
         let Some(flow) = self.flows.get_mut(&error.about) else { return };
-        if flow.dropped.is_none() {
+        if flow.dropped.is_none() && !is_probe(error, &flow.journey) {
             let outcome = Outcome::Unreachable { error: error.clone(), router };
             out.push(flow.event(error.about, seen.at, outcome));
         }

@@ -444,7 +444,7 @@ fn answered(question: &Question, answer: &DnsAnswer, at: Mono) -> Answered {
         _ => DnsOutcome::ServFail,
     };
     let usable = answer.truncated && !answer.addresses.is_empty();
-    Answered { outcome, code: answer.code, at, usable, late: false, closed: None }
+    Answered { outcome, code: answer.code, at, usable, late: question.abandoned, closed: None }
 }
 
 fn describe(lookup: &Lookup, outcome: DnsOutcome) -> DnsFailure {

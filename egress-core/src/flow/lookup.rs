@@ -181,13 +181,15 @@ impl Lookup {
             return Due::Failed(DnsOutcome::Timeout, index);
         }
         let success = self.succeeded();
-        let mut open = strands.iter().filter(|strand| strand.is_open()).peekable();
-        if open.peek().is_some() {
+        let open = || strands.iter().filter(|strand| strand.is_open());
+        if open().next().is_some() {
             // Of a name that was answered in one family the other is missed only by who asks for it again.
-            let due = open.find(|strand| now.since(strand.first_open) >= SILENT_DUE).filter(|_| !success);
-            return due
-                .and_then(|strand| strand.open)
-                .map_or(Due::Wait, |index| Due::Failed(DnsOutcome::Timeout, index));
+            let due = open().filter(|strand| !success && now.since(strand.first_open) >= SILENT_DUE);
+            return match due.filter_map(|strand| strand.untold).next() {
+                Some(index) => Due::Failed(DnsOutcome::Timeout, index),
+                None if open().any(|strand| strand.untold.is_some()) => Due::Wait,
+                None => Due::Settled,
+            };
         }
         if success {
             return Due::Settled;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Tracker;
 use super::attempt::Attempt;
 use super::connection::Connections;
-use super::event::{DropRole, FlowEvent, Outcome, Sighting};
+use super::event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
 use crate::decode::{
     DropSeen, DropSite, IcmpError, Observation, Packet, PacketSeen, RetransmitSeen, SockStateSeen, Tap,
     TcpState, Transport, Tuple,
@@ -17,6 +17,8 @@ use crate::time::Mono;
 const ETIMEDOUT: u32 = 110;
 /// An unanswered SYN is a failure at this retransmit.
 const RETRANSMITS: u64 = 2;
+/// Stacks begin with a TTL of 64 or more; less is chosen to find routers.
+pub(super) const LEAST_TTL: u8 = 32;
 
 /// The drop of a packet follows the ICMP error about it within this time.
 const DROP_FOLLOWS: Duration = Duration::from_millis(10);
@@ -144,14 +146,27 @@ impl Tracker {
             connection.icmp = Some((seen.at, Box::new(error.clone()), at.packet.tuple.source.ip));
         }
         // Path MTU discovery is no refusal.
-        if at.tap != Tap::PodIn || error.mtu != 0 || (error.v6 && error.kind == 2) {
+        if error.is_about_size() {
             return;
         }
         let router = at.packet.tuple.source.ip;
+        if at.tap == Tap::UplinkIn
+            && let Some(attempt) = error.seq.and_then(|isn| self.attempts.by_isn(isn, &error.about, seen.at))
+        {
+            // Before translation back: the client is told later, if nothing keeps it from it.
+            attempt.refused_by.get_or_insert((error.clone(), router, sighting(seen, &at.packet)));
+        }
+        if at.tap != Tap::PodIn {
+            return;
+        }
         if error.about.protocol == 6 {
             let Some(attempt) = self.attempts.by_client(&error.about) else { return };
             // The error of a drop that is held back (time exceeded) says no more than the drop.
-            if attempt.answered || attempt.explained || attempt.held.is_some() {
+            if attempt.answered
+                || attempt.explained
+                || attempt.held.is_some()
+                || is_probe(error, &attempt.journey)
+            {
                 return;
             }
             if attempt.journey.request(Tap::UplinkOut).is_none() {
@@ -160,8 +175,8 @@ impl Tracker {
                 return;
             }
             attempt.explained = true;
-            let outcome = Outcome::Unreachable { error: error.clone(), router };
-            out.push(attempt.event(seen.at, outcome, 1));
+            attempt.journey.note_answer(at.tap, sighting(seen, &at.packet));
+            out.push(unreachable(attempt, seen.at, error.clone(), router, 1));
         } else {
             self.dns.unreachable(seen, error, router);
             self.datagrams.unreachable(seen, error, router, out);
@@ -306,6 +321,19 @@ fn succeeded(
     out.push(attempt.event(seen.at, Outcome::Succeeded, 0));
 }
 
+/// A packet that its sender gave a short life, to see which router ends it: that is traceroute, and no failure.
+pub(super) fn is_probe(error: &IcmpError, journey: &Journey) -> bool {
+    error.is_ttl_exceeded() && journey.request(Tap::PodOut).is_some_and(|sent| sent.ttl < LEAST_TTL)
+}
+
+/// An ICMP error was the answer. That it came in by an uplink is told as well.
+fn unreachable(attempt: &mut Attempt, at: Mono, error: IcmpError, router: IpAddr, failed: u64) -> FlowEvent {
+    if let Some((.., came)) = &attempt.refused_by {
+        attempt.journey.note_answer(Tap::UplinkIn, *came);
+    }
+    attempt.event(at, Outcome::Unreachable { error, router }, failed)
+}
+
 fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
     if attempt.answered || attempt.explained {
         return;
@@ -317,6 +345,11 @@ fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent
     if let Some((drop, role)) = attempt.held.take() {
         attempt.explained = true;
         out.push(attempt.event(seen.at, Outcome::Dropped { drop, role, names: Vec::new() }, failed));
+    } else if let Some((error, router, _)) = attempt.refused_by.clone()
+        && !is_probe(&error, &attempt.journey)
+    {
+        // The client was never told, but the node was.
+        out.push(unreachable(attempt, seen.at, error, router, failed));
     } else {
         out.push(attempt.event(seen.at, Outcome::Unanswered, failed));
     }

@@ -22,6 +22,16 @@ pub struct ServiceBackend {
     pub serving: bool,
     /// The pod, where the EndpointSlice names one.
     pub pod: Option<PodRef>,
+    /// Name of its node, if known.
+    pub node: Option<String>,
+}
+
+impl ServiceBackend {
+    /// kube-proxy sends traffic there: to a ready endpoint, or to one that still serves while it terminates.
+    #[must_use]
+    pub const fn takes_traffic(&self) -> bool {
+        self.ready || self.serving
+    }
 }
 
 impl ClusterIndex {
@@ -48,6 +58,7 @@ impl ClusterIndex {
                             ready: backend.ready,
                             serving: backend.serving,
                             pod: backend.pod.clone(),
+                            node: backend.node.clone(),
                         })
                     })
                 })
@@ -73,7 +84,8 @@ impl ClusterIndex {
         endpoint
     }
 
-    fn selected_backends(&self, service: &Service, port: &ServicePort) -> Vec<ServiceBackend> {
+    /// What the EndpointSlices of a port would hold, by the pods that the selector selects.
+    pub(super) fn selected_backends(&self, service: &Service, port: &ServicePort) -> Vec<ServiceBackend> {
         let Some(selector) = service.selector.as_ref().filter(|selector| !selector.is_empty()) else {
             return Vec::new();
         };
@@ -95,9 +107,10 @@ impl ClusterIndex {
                 pod.ips.iter().filter(serves).map(move |ip| ServiceBackend {
                     ip: *ip,
                     port: number,
-                    ready: pod.ready,
-                    serving: pod.ready,
+                    ready: pod.ready || service.publish_not_ready,
+                    serving: pod.ready || service.publish_not_ready,
                     pod: Some(pod.reference()),
+                    node: (!pod.node.is_empty()).then(|| pod.node.clone()),
                 })
             })
             .collect()

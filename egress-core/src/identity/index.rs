@@ -56,11 +56,12 @@ impl ClusterIndex {
     }
 
     fn put(&mut self, object: Object, at: Mono) {
+        let changed = self.synced_at.map(|_| at);
         match object {
             Object::Pod(pod) => self.pods.apply(pod, at, self.synced_at.is_none()),
             Object::Node(node) => self.nodes.apply(node),
-            Object::Service(service) => self.services.apply(service),
-            Object::EndpointSlice(slice) => self.services.apply_slice(slice),
+            Object::Service(service) => self.services.apply(service, changed),
+            Object::EndpointSlice(slice) => self.services.apply_slice(slice, changed),
             Object::NetworkPolicy(policy) => self.policies.apply(policy),
             Object::Namespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), Arc::new(namespace));
@@ -74,7 +75,7 @@ impl ClusterIndex {
             ObjectKind::Pod => self.pods.delete(namespace, name, at),
             ObjectKind::Node => self.nodes.delete(name),
             ObjectKind::Service => self.services.delete(namespace, name),
-            ObjectKind::EndpointSlice => self.services.delete_slice(namespace, name),
+            ObjectKind::EndpointSlice => self.services.delete_slice(namespace, name, at),
             ObjectKind::NetworkPolicy => self.policies.delete(namespace, name),
             ObjectKind::Namespace => {
                 self.namespaces.remove(name);

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::cluster::{EndpointSlice, Service, ServicePort};
 use crate::protocol::Protocol;
+use crate::time::Mono;
 
 type ByName<T> = BTreeMap<String, BTreeMap<String, Arc<T>>>;
 
@@ -23,6 +24,8 @@ pub(super) struct ServiceIndex {
     slices_of: HashMap<String, HashMap<String, Vec<String>>>,
     /// Where ClusterIPs were seen: the largest range that can be a Service CIDR → lowest and highest address.
     ranges: HashMap<IpNet, (IpAddr, IpAddr)>,
+    /// When a Service or its slices last changed, by namespace and name; not what was listed at the beginning.
+    changed: HashMap<String, HashMap<String, Mono>>,
 }
 
 impl ServiceIndex {
@@ -75,6 +78,16 @@ impl ServiceIndex {
         Some((service, found))
     }
 
+    /// When the Service of this name or its slices changed last, since they are watched.
+    pub(super) fn changed(&self, namespace: &str, service: &str) -> Option<Mono> {
+        self.changed.get(namespace)?.get(service).copied()
+    }
+
+    /// Notes that a Service changed; `service` is its name.
+    fn note_change(&mut self, namespace: &str, service: &str, at: Mono) {
+        self.changed.entry(namespace.to_owned()).or_default().insert(service.to_owned(), at);
+    }
+
     /// The address lies where ClusterIPs come from, as far as those seen tell.
     pub(super) fn in_service_range(&self, ip: IpAddr) -> bool {
         self.ranges.get(&largest_range(ip)).is_some_and(|(lowest, highest)| {
@@ -83,8 +96,14 @@ impl ServiceIndex {
         })
     }
 
-    pub(super) fn apply(&mut self, service: Service) {
-        self.delete(&service.namespace, &service.name);
+    /// Adds or replaces a Service. `changed`: when, unless it was listed at the beginning.
+    pub(super) fn apply(&mut self, service: Service, changed: Option<Mono>) {
+        if let Some(at) = changed
+            && self.get(&service.namespace, &service.name).is_none_or(|known| **known != service)
+        {
+            self.note_change(&service.namespace, &service.name, at);
+        }
+        self.remove(&service.namespace, &service.name);
         let service = Arc::new(service);
         for ip in service.cluster_ips.iter().chain(&service.external_ips) {
             self.by_ip.entry(*ip).or_default().push(Arc::clone(&service));
@@ -103,6 +122,16 @@ impl ServiceIndex {
     }
 
     pub(super) fn delete(&mut self, namespace: &str, name: &str) {
+        self.remove(namespace, name);
+        if let Some(services) = self.changed.get_mut(namespace) {
+            services.remove(name);
+            if services.is_empty() {
+                self.changed.remove(namespace);
+            }
+        }
+    }
+
+    fn remove(&mut self, namespace: &str, name: &str) {
         let Some(service) = self.by_name.get_mut(namespace).and_then(|services| services.remove(name)) else {
             return;
         };
@@ -124,8 +153,16 @@ impl ServiceIndex {
         }
     }
 
-    pub(super) fn apply_slice(&mut self, slice: EndpointSlice) {
-        self.delete_slice(&slice.namespace, &slice.name);
+    /// Adds or replaces a slice. `changed`: when, unless it was listed at the beginning.
+    pub(super) fn apply_slice(&mut self, slice: EndpointSlice, changed: Option<Mono>) {
+        let known = self.slices.get(&slice.namespace).and_then(|slices| slices.get(&slice.name));
+        if let Some(at) = changed
+            && let Some(service) = &slice.service
+            && known.is_none_or(|known| **known != slice)
+        {
+            self.note_change(&slice.namespace, service, at);
+        }
+        self.remove_slice(&slice.namespace, &slice.name);
         if let Some(service) = &slice.service {
             let services = self.slices_of.entry(slice.namespace.clone()).or_default();
             services.entry(service.clone()).or_default().push(slice.name.clone());
@@ -133,7 +170,16 @@ impl ServiceIndex {
         self.slices.entry(slice.namespace.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
     }
 
-    pub(super) fn delete_slice(&mut self, namespace: &str, name: &str) {
+    pub(super) fn delete_slice(&mut self, namespace: &str, name: &str, at: Mono) {
+        let service = self.slices.get(namespace).and_then(|slices| slices.get(name)?.service.clone());
+        // Nothing is remembered of a Service that is gone itself.
+        if let Some(service) = service.filter(|service| self.get(namespace, service).is_some()) {
+            self.note_change(namespace, &service, at);
+        }
+        self.remove_slice(namespace, name);
+    }
+
+    fn remove_slice(&mut self, namespace: &str, name: &str) {
         let Some(slice) = self.slices.get_mut(namespace).and_then(|slices| slices.remove(name)) else {
             return;
         };

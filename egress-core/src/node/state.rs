@@ -90,6 +90,12 @@ impl NodeState {
         self.filters = filters;
     }
 
+    /// The packet filters.
+    #[must_use]
+    pub const fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
     /// Takes in who filters at a device, or inside a pod.
     pub fn set_filtering(&mut self, answer: FilterAnswer) {
         if self.pod_filters.len() >= PLACES || self.programs.len() >= PLACES {

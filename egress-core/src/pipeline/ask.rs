@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::decode::{DropSeen, DropSite, Tap};
+use crate::decode::{DropSeen, DropSite, Tap, Tuple};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
 use crate::time::Mono;
@@ -51,6 +51,17 @@ impl Pipeline {
     pub(super) fn judge_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
             if self.missing(&waiting.event).is_empty() && !self.awaits_routes(&waiting.event) {
+                self.judge(&waiting.event);
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// Judges what waits of a client: it is about to be cleared.
+    pub(super) fn judge_waiting_of(&mut self, client: &Tuple) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.event.client == *client {
                 self.judge(&waiting.event);
             } else {
                 self.waiting.push(waiting);

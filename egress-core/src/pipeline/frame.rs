@@ -12,7 +12,8 @@ use crate::policy::{self, PolicyFlow};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::{
-    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Translation, Verdict,
+    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
+    Verdict,
 };
 
 /// Who the ends of a flow are, from the local pod's side.
@@ -103,12 +104,14 @@ impl Pipeline {
         let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
             pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
         };
+        let behind = self.index.behind(&frame.dialled);
         let pod_netns = self.index.netns_of(&frame.pod.reference());
         let case = Case {
             event,
             direction: frame.direction,
             pod: &pod_endpoint,
             peer: frame.peer(),
+            behind: behind.as_ref(),
             policy: &view,
             policies_as_of: self.index.synced_at(),
             fix,
@@ -122,7 +125,9 @@ impl Pipeline {
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
-        let Some(judgement) = verdict::judge(&case) else { return };
+        let Some(mut judgement) = verdict::judge(&case) else { return };
+        let around = Surroundings { reach: &self.reach, index: &self.index };
+        verdict::hint(&case, &mut judgement, &around);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
         let subject = frame.subject(&event.client, subject_name.clone());
         let mut peer = frame.peer().peer_ref(subject.peer.port, protocol, subject_name.or(known_name));

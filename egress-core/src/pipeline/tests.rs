@@ -1,6 +1,8 @@
 //! The pipeline fed by hand: records as the kernel would write them, on a virtual clock.
 
+mod connection;
 mod dns;
+mod segments;
 mod tcp;
 mod wire;
 

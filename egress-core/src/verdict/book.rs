@@ -67,7 +67,9 @@ impl Book {
             Vec::new()
         });
         entries.retain(|entry| {
-            entry.verdict.state == State::Active && fresh.last_seen.since(entry.verdict.last_seen) < EPISODE
+            let recent = fresh.last_seen.since(entry.verdict.last_seen) < EPISODE;
+            // A socket may take longer than that to give up.
+            entry.verdict.state == State::Active && (recent || entry.attempt == attempt)
         });
         let same =
             entries.iter_mut().find(|entry| entry.attempt == attempt || entry.verdict.cause == fresh.cause);

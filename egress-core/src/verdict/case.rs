@@ -4,7 +4,7 @@ use super::causes::place;
 use super::{Affects, Direction, Fix, Translation};
 use crate::decode::{DropSeen, DropSite, Tap};
 use crate::flow::{DropRole, FlowEvent, Outcome};
-use crate::identity::{ClusterIndex, Endpoint};
+use crate::identity::{Behind, ClusterIndex, Endpoint};
 use crate::node::{Attribution, NodeState, Readings};
 use crate::policy::{Decision, PolicyView};
 use crate::protocol::Protocol;
@@ -21,6 +21,8 @@ pub struct Case<'a> {
     pub pod: &'a Endpoint,
     /// The other end, as it was dialled (or as it dialled).
     pub peer: &'a Endpoint,
+    /// What stands behind the Service that was dialled, if it was one.
+    pub behind: Option<&'a Behind>,
     /// What policies say to the flow after destination translation.
     pub policy: &'a PolicyView,
     /// Policies as of.
@@ -51,17 +53,22 @@ impl Case<'_> {
     /// `203.0.113.4:443/TCP`, with the name in front if one is known.
     #[must_use]
     pub fn target(&self) -> String {
-        let to = self.event.client.destination;
-        let port = if self.protocol() == Protocol::Icmp { 0 } else { to.port };
-        let address = match (to.ip, port) {
-            (ip, 0) => format!("{ip}"),
-            (std::net::IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
-            (ip, port) => format!("{ip}:{port}"),
-        };
-        let protocol = self.protocol();
+        let (address, protocol) = (self.address(), self.protocol());
         match &self.name {
             Some(name) => format!("{name} ({address}/{protocol})"),
             None => format!("{address}/{protocol}"),
+        }
+    }
+
+    /// `203.0.113.4:443`, or `[2001:db8::4]:443`; without the port where there is none.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let to = self.event.client.destination;
+        let port = if self.protocol() == Protocol::Icmp { 0 } else { to.port };
+        match (to.ip, port) {
+            (ip, 0) => format!("{ip}"),
+            (std::net::IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
+            (ip, port) => format!("{ip}:{port}"),
         }
     }
 

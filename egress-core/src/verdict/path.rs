@@ -57,7 +57,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         };
         path.push(broken(far, None, end(case, judgement.cause), judgement));
     } else {
-        path.push(broken(Hop::Node, None, node_end(judgement.cause), judgement));
+        path.push(broken(Hop::Node, None, node_end(case, judgement.cause), judgement));
     }
     path
 }
@@ -87,18 +87,27 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
             HopOutcome::Refused
         }
+        Cause::ServiceNoEndpoints
+            if matches!(case.event.outcome, Outcome::Refused { .. } | Outcome::Unreachable { .. }) =>
+        {
+            HopOutcome::Refused
+        }
         // The other pod's machine dropped it, or could not answer.
         Cause::RouteDrop | Cause::LocalResource => HopOutcome::Dropped,
         _ => HopOutcome::Silent,
     }
 }
 
-const fn node_end(cause: Cause) -> HopOutcome {
+fn node_end(case: &Case<'_>, cause: Cause) -> HopOutcome {
     match cause {
         Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource => {
             HopOutcome::Dropped
         }
         Cause::UpstreamRefused => HopOutcome::Refused,
+        Cause::ServiceNoEndpoints => match case.event.outcome {
+            Outcome::Unanswered => HopOutcome::Dropped,
+            _ => HopOutcome::Refused,
+        },
         _ => HopOutcome::Unseen,
     }
 }

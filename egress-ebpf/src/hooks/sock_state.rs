@@ -5,7 +5,7 @@
 //! ```
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
-use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat};
+use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat, flags};
 
 use crate::{
     emit::{Slot, Wake, header, zero},
@@ -16,6 +16,8 @@ use crate::{
 
 /// `TCP_SYN_SENT` of `net/tcp_states.h`.
 pub const TCP_SYN_SENT: u8 = 2;
+/// `TCP_ESTABLISHED`
+const TCP_ESTABLISHED: u8 = 1;
 /// `TCP_CLOSE`
 const TCP_CLOSE: u8 = 7;
 
@@ -61,6 +63,14 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).sk_err = sk.error();
         (*record).pid = 0;
         zero::<2>((&raw mut (*record).comm).cast());
+        // What a connection carried matters when it ends.
+        if old == TCP_ESTABLISHED
+            && let Some((received, sent)) = sk.bytes()
+        {
+            (*record).header.flags = flags::HAS_BYTES;
+            (*record).header.len = received;
+            (*record).header.mark = sent;
+        }
         // Only here the process at hand is surely the socket's.
         if old == TCP_CLOSE && new == TCP_SYN_SENT {
             (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;

@@ -1,73 +1,18 @@
 //! `dns-failure`: the question got an error, or nothing.
 
+mod answers;
+mod chain;
+mod servers;
+mod tcp;
+
 use std::time::Duration;
 
-use super::{Run, Scenario, await_ipv6};
+use super::{Run, Scenario};
 use crate::expect::Expect;
 use crate::plan::{DNS_SERVICE, Family};
-use crate::topology::Topology;
 
 pub(super) fn all() -> Vec<Scenario> {
-    vec![
-        Scenario::new(
-            "dns-nxdomain",
-            Topology::Routed,
-            "a name does not exist, under no suffix of the search list and in neither family",
-            |run| ask(run, "nx.example.com", "nxdomain", &[]),
-        )
-        .quiet(Duration::from_millis(2500))
-        .expect(|| Expect {
-            detail: &[("outcome", "nxdomain")],
-            name: Some("nx.example.com"),
-            within: Duration::from_secs(3),
-            ..verdict()
-        }),
-        Scenario::new("dns-servfail", Topology::Bridge, "the DNS server answers SERVFAIL", |run| {
-            ask(run, "servfail.example.com.", "servfail", &[])
-        })
-        .expect(|| Expect {
-            detail: &[("outcome", "servfail")],
-            name: Some("servfail.example.com"),
-            ..verdict()
-        }),
-        Scenario::new("dns-refused", Topology::Routed, "the DNS server answers REFUSED", |run| {
-            ask(run, "refused.example.com.", "refused", &[])
-        })
-        .expect(|| Expect {
-            detail: &[("outcome", "refused")],
-            name: Some("refused.example.com"),
-            ..verdict()
-        }),
-        Scenario::new(
-            "dns-timeout",
-            Topology::Routed,
-            "the cluster's DNS server asks its own upstream, which stays silent, and so does it",
-            |run| ask(run, "silent.example.com.", "timeout", &["--dns-timeout", "1.5"]),
-        )
-        .expect(|| Expect {
-            detail: &[("outcome", "timeout")],
-            broken: ("peer", "silent"),
-            name: Some("silent.example.com"),
-            within: Duration::from_millis(3200),
-            ..verdict()
-        }),
-        Scenario::new(
-            "dns-servfail-ipv6",
-            Topology::Routed,
-            "SERVFAIL from the Service's IPv6 address",
-            |run| {
-                let server = format!("[{}]:53", DNS_SERVICE.v6);
-                ask(run, "servfail.example.com.", "servfail", &["--dns", &server])
-            },
-        )
-        .set_up(|lab, _| await_ipv6(lab))
-        .expect(|| Expect {
-            detail: &[("outcome", "servfail")],
-            name: Some("servfail.example.com"),
-            peer: (DNS_SERVICE.of(Family::V6), 53),
-            ..verdict()
-        }),
-    ]
+    [answers::all(), chain::all(), servers::all(), tcp::all()].into_iter().flatten().collect()
 }
 
 /// The twin asks for a name that exists.
@@ -95,5 +40,17 @@ fn verdict() -> Expect {
         fix: false,
         within: Duration::from_secs(2),
         shown_on_server: false,
+    }
+}
+
+/// What the DNS server's own pod shows of its upstream.
+fn of_server(peer: std::net::IpAddr, outcome: &'static [(&'static str, &'static str)]) -> Expect {
+    Expect {
+        pod: "coredns",
+        peer: (peer, 53),
+        kind: "external",
+        broken: ("upstream", "refused"),
+        detail: outcome,
+        ..verdict()
     }
 }

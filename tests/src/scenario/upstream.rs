@@ -1,5 +1,7 @@
 //! `upstream-timeout` and `upstream-refused`: the node did its part.
 
+mod unreachable;
+
 use std::time::Duration;
 
 use super::{Health, Run, Scenario, await_ipv6};
@@ -14,6 +16,12 @@ const CLOSED: u16 = 8443;
 const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
+    let mut all = timeouts_and_refusals();
+    all.extend(unreachable::all());
+    all
+}
+
+fn timeouts_and_refusals() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "timeout",
@@ -71,6 +79,31 @@ pub(super) fn all() -> Vec<Scenario> {
             broken: ("peer", "refused"),
             source: None,
             shown_on_server: true,
+            detail: &[],
+            says: &[
+                ("/detail/by", "pod default/api-server"),
+                ("/hints", "declares port 8080 (http), not 8443"),
+            ],
+            ..refused_verdict(SERVER, Family::V4)
+        }),
+        Scenario::new(
+            "refused-udp-by-pod",
+            Topology::Routed,
+            "the client asks a UDP port of another local pod on which nothing listens",
+            |run| run.ask_udp(SERVER, NTP, "refused"),
+        )
+        .set_up(|lab, health| match health {
+            Health::Healthy => lab.serve_udp(Place::Server, (SERVER, NTP), true),
+            Health::Broken => Ok(()),
+        })
+        .expect(|| Expect {
+            affects: "udp",
+            peer: (SERVER.of(Family::V4), NTP),
+            kind: "pod",
+            broken: ("peer", "refused"),
+            source: None,
+            shown_on_server: true,
+            detail: &[("code", "port unreachable")],
             ..refused_verdict(SERVER, Family::V4)
         }),
     ]
@@ -117,6 +150,7 @@ fn refused_verdict(by: Dual, family: Family) -> Expect {
         confidence: &["certain"],
         peer: (by.of(family), CLOSED),
         broken: ("upstream", "refused"),
+        detail: &[("hops", "0")],
         within: Duration::from_secs(1),
         ..timeout_verdict(family)
     }

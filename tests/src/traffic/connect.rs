@@ -29,6 +29,12 @@ pub struct Args {
     /// TTL or hop limit of what is sent (`IP_TTL`, `IPV6_UNICAST_HOPS`).
     #[arg(long)]
     pub ttl: Option<u32>,
+    /// Bytes of a piece, each sent when the one before came back.
+    #[arg(long, default_value_t = 16 * 1024)]
+    pub piece: usize,
+    /// Seconds of the pause.
+    #[arg(long, default_value_t = 4.0)]
+    pub pause: f64,
     /// How to resolve a name.
     #[command(flatten)]
     pub resolver: Resolver,
@@ -41,6 +47,14 @@ pub enum Manner {
     Talk,
     /// Sends, reads until the server closes or resets.
     Listen,
+    /// Sends all at once, then reads as much back.
+    Upload,
+    /// Sends, reads the same back, reads until the server closes or resets.
+    Await,
+    /// Reads until the server closes, then sends.
+    Late,
+    /// Sends, reads the same back, pauses, does it again.
+    Pause,
     /// Closes with a reset (SO_LINGER 0).
     Reset,
     /// Begins to connect and gives up at once.
@@ -117,13 +131,32 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     match args.manner {
-        Manner::Talk => talk(&mut stream, args.bytes),
+        Manner::Talk => talk(&mut stream, args.bytes, args.piece),
+        Manner::Upload => upload(stream, args.bytes),
+        Manner::Await => {
+            talk(&mut stream, args.bytes, args.piece)?;
+            // However the server ends it: the exchange was complete.
+            let _ = stream.read_to_end(&mut Vec::new());
+            Ok(())
+        }
+        Manner::Late => {
+            stream.read_to_end(&mut Vec::new())?;
+            stream.write_all(&[b'x'; 16])?;
+            // The reset that answers it ends the reading, if nothing else does.
+            let _ = stream.read_to_end(&mut Vec::new());
+            Ok(())
+        }
+        Manner::Pause => {
+            talk(&mut stream, args.bytes, args.piece)?;
+            std::thread::sleep(Duration::from_secs_f64(args.pause));
+            talk(&mut stream, args.bytes, args.piece)
+        }
         Manner::Listen => {
             stream.write_all(&[b'x'; 16])?;
             stream.read_to_end(&mut Vec::new()).map(drop)
         }
         Manner::Reset => {
-            talk(&mut stream, args.bytes)?;
+            talk(&mut stream, args.bytes, args.piece)?;
             linger_zero(&stream)
         }
         Manner::Abandon => Ok(()),
@@ -131,8 +164,8 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
 }
 
 /// Sends `bytes` and reads as many back, in pieces, so that neither side's buffers block the other.
-fn talk(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
-    let piece = vec![b'x'; bytes.clamp(1, 16 * 1024)];
+fn talk(stream: &mut TcpStream, bytes: usize, piece: usize) -> io::Result<()> {
+    let piece = vec![b'x'; bytes.clamp(1, piece.max(1))];
     let mut back = vec![0; piece.len()];
     let mut left = bytes;
     while left > 0 {
@@ -144,19 +177,46 @@ fn talk(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn linger_zero(stream: &TcpStream) -> io::Result<()> {
+/// Sends `bytes` while reading as many back.
+fn upload(stream: TcpStream, bytes: usize) -> io::Result<()> {
+    let mut reading = stream.try_clone()?;
+    let reader = std::thread::spawn(move || -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            match reading.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok(())
+    });
+    let sent = (&stream).write_all(&vec![b'x'; bytes]);
+    let read = reader.join().map_err(|_| io::Error::other("the reader panicked"))?;
+    // Whichever end of it met the reset first: both mean the same.
+    match (sent, read) {
+        (Err(error), _) | (_, Err(error)) if word(&error) == "reset" => Err(error),
+        (sent, read) => sent.and(read),
+    }
+}
+
+/// Makes closing send a reset (`SO_LINGER` 0).
+pub(super) fn linger_zero(stream: &TcpStream) -> io::Result<()> {
+    set_option(stream, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+/// Sets a socket option.
+pub(super) fn set_option<T>(
+    stream: &TcpStream,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let length = libc::socklen_t::try_from(size_of::<libc::linger>()).map_err(io::Error::other)?;
-    // SAFETY: the option's value is a live `linger` of the size given.
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the option's value is live and of the size given.
     let result = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            length,
-        )
+        libc::setsockopt(stream.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

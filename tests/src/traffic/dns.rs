@@ -1,5 +1,9 @@
 //! A DNS server that can lie, fail or stay silent, chosen by the first label of the name it is asked for:
-//! `nx` NXDOMAIN, `servfail` SERVFAIL, `refused` REFUSED, `empty` no records, `silent` no answer.
+//! `nx` NXDOMAIN, `servfail` SERVFAIL, `refused` REFUSED, `formerr` FORMERR, `empty` no records, `alias` an alias that
+//! leads nowhere, `silent` no answer, `half` none for IPv6, `slowN` after N tenths of a second, `cut` the TC bit over
+//! UDP, `big` more than a packet, `otherid` with another identifier, `stray` from another address.
+
+mod behaviour;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -10,7 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use behaviour::Reply;
 
 /// How long the answer of the server behind is awaited.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +35,18 @@ pub struct Args {
     /// Ask this server for names that are neither in a zone nor below `--own`.
     #[arg(long)]
     pub forward: Option<SocketAddr>,
+    /// Answer SERVFAIL when that one has been silent for so many seconds, as servers do.
+    #[arg(long, default_value_t = 0.0)]
+    pub give_up: f64,
+    /// Ask on with an identifier of its own.
+    #[arg(long)]
+    pub own_identifier: bool,
+    /// Where the answers to `stray` names come from.
+    #[arg(long)]
+    pub stray: Option<SocketAddr>,
+    /// Do not answer over TCP, nor listen there.
+    #[arg(long)]
+    pub udp_only: bool,
 }
 
 /// `NAME=IP`.
@@ -55,6 +72,9 @@ struct Zones {
     addresses: HashMap<String, Vec<IpAddr>>,
     own: Option<String>,
     forward: Option<SocketAddr>,
+    give_up: Option<Duration>,
+    own_identifier: bool,
+    stray: Option<SocketAddr>,
 }
 
 /// Answers until killed.
@@ -67,11 +87,18 @@ pub fn run(args: &Args) -> Result<()> {
         addresses,
         own: args.own.as_ref().map(|own| format!(".{}", own.to_lowercase())),
         forward: args.forward,
+        give_up: (args.give_up > 0.0).then(|| Duration::from_secs_f64(args.give_up)),
+        own_identifier: args.own_identifier,
+        stray: args.stray,
     });
     let mut sockets = Vec::new();
     for &address in &args.listen {
         let udp = UdpSocket::bind(address).with_context(|| format!("binding {address}"))?;
-        let tcp = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+        let tcp = if args.udp_only {
+            None
+        } else {
+            Some(TcpListener::bind(address).with_context(|| format!("listening on {address}"))?)
+        };
         sockets.push((Arc::new(udp), tcp));
     }
     super::announce_ready()?;
@@ -79,7 +106,9 @@ pub fn run(args: &Args) -> Result<()> {
         for (udp, tcp) in sockets {
             let (for_udp, for_tcp) = (Arc::clone(&zones), Arc::clone(&zones));
             scope.spawn(move || serve_udp(&udp, &for_udp));
-            scope.spawn(move || serve_tcp(&tcp, &for_tcp));
+            if let Some(tcp) = tcp {
+                scope.spawn(move || serve_tcp(&tcp, &for_tcp));
+            }
         }
     });
     Ok(())
@@ -92,9 +121,14 @@ fn serve_udp(socket: &Arc<UdpSocket>, zones: &Arc<Zones>) {
         let (socket, zones) = (Arc::clone(socket), Arc::clone(zones));
         // A thread a question: one that is forwarded must not hold up the next.
         std::thread::spawn(move || {
-            if let Some(answer) = zones.answer(&question) {
+            if let Some(reply) = zones.answer(&question, false) {
+                std::thread::sleep(reply.delay);
                 // A client that is gone is no failure of the server.
-                let _ = socket.send_to(&answer, from);
+                let _ = if reply.stray {
+                    send_stray(zones.stray, &reply.bytes, from)
+                } else {
+                    socket.send_to(&reply.bytes, from)
+                };
             }
         });
     }
@@ -109,10 +143,11 @@ fn serve_tcp(listener: &TcpListener, zones: &Arc<Zones>) {
                 stream.read_exact(&mut length)?;
                 let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
                 stream.read_exact(&mut question)?;
-                if let Some(answer) = zones.answer(&question) {
-                    let length = u16::try_from(answer.len()).unwrap_or(0);
-                    stream.write_all(&length.to_be_bytes())?;
-                    stream.write_all(&answer)?;
+                if let Some(reply) = zones.answer(&question, true) {
+                    std::thread::sleep(reply.delay);
+                    let length = u16::try_from(reply.bytes.len()).unwrap_or(0);
+                    // One write, as servers do that mind small segments.
+                    stream.write_all(&[length.to_be_bytes().as_slice(), &reply.bytes].concat())?;
                 }
             }
         });
@@ -121,55 +156,52 @@ fn serve_tcp(listener: &TcpListener, zones: &Arc<Zones>) {
 
 impl Zones {
     /// The answer to a message, if one is given.
-    fn answer(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, bytes: &[u8], tcp: bool) -> Option<Reply> {
         let question = Message::from_vec(bytes).ok()?;
         let asked = question.queries.first()?.clone();
         let name = asked.name.to_ascii().trim_end_matches('.').to_lowercase();
         let known = self.addresses.get(&name);
         let below = self.own.as_ref().is_some_and(|own| format!(".{name}").ends_with(own.as_str()));
-        if let (None, false, Some(forward)) = (known, below, self.forward) {
-            return ask(forward, bytes);
+        match (known, below, self.forward) {
+            (None, false, Some(forward)) => self.ask(forward, &question, bytes).map(Reply::prompt),
+            _ => behaviour::reply(&question, &asked, known.map(Vec::as_slice), tcp),
         }
+    }
 
-        let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
-        answer.metadata.recursion_desired = question.metadata.recursion_desired;
-        answer.metadata.recursion_available = true;
-        answer.add_query(asked.clone());
-        answer.metadata.response_code = match (known, name.split('.').next()) {
-            (Some(ips), _) => {
-                answer.answers.extend(records(&asked.name, asked.query_type, ips));
-                ResponseCode::NoError
-            }
-            (None, Some("silent")) => return None,
-            (None, Some("servfail")) => ResponseCode::ServFail,
-            (None, Some("refused")) => ResponseCode::Refused,
-            (None, Some("empty")) => ResponseCode::NoError,
-            (None, _) => ResponseCode::NXDomain,
-        };
-        answer.to_vec().ok()
+    /// Passes a question on and its answer back, unread.
+    fn ask(&self, server: SocketAddr, question: &Message, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = bytes.to_vec();
+        if self.own_identifier {
+            bytes.splice(..2, question.metadata.id.wrapping_add(0x1234).to_be_bytes());
+        }
+        let mut answer = exchange(server, &bytes, self.give_up.unwrap_or(FORWARD_TIMEOUT));
+        if let Some(answer) = answer.as_mut().filter(|answer| answer.len() >= 2) {
+            answer.splice(..2, question.metadata.id.to_be_bytes());
+        }
+        if answer.is_some() || self.give_up.is_none() {
+            return answer;
+        }
+        let mut failure = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+        failure.metadata.response_code = ResponseCode::ServFail;
+        failure.add_queries(question.queries.iter().cloned());
+        failure.to_vec().ok()
     }
 }
 
-/// The addresses of the family that was asked for.
-fn records<'a>(name: &'a Name, kind: RecordType, ips: &'a [IpAddr]) -> impl Iterator<Item = Record> + 'a {
-    ips.iter().filter_map(move |ip| {
-        let data = match (ip, kind) {
-            (IpAddr::V4(ip), RecordType::A) => RData::A((*ip).into()),
-            (IpAddr::V6(ip), RecordType::AAAA) => RData::AAAA((*ip).into()),
-            _ => return None,
-        };
-        Some(Record::from_rdata(name.clone(), 30, data))
-    })
-}
-
-/// Passes a question on and its answer back, unread.
-fn ask(server: SocketAddr, question: &[u8]) -> Option<Vec<u8>> {
+/// Asks a server once.
+fn exchange(server: SocketAddr, question: &[u8], patience: Duration) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).ok()?;
     socket.connect(server).ok()?;
-    socket.set_read_timeout(Some(FORWARD_TIMEOUT)).ok()?;
+    socket.set_read_timeout(Some(patience)).ok()?;
     socket.send(question).ok()?;
     let mut buffer = vec![0; 4096];
     let length = socket.recv(&mut buffer).ok()?;
     buffer.truncate(length);
     Some(buffer)
+}
+
+/// Sends with another address.
+fn send_stray(from: Option<SocketAddr>, answer: &[u8], to: SocketAddr) -> std::io::Result<usize> {
+    let from = from.ok_or(std::io::ErrorKind::InvalidInput)?;
+    UdpSocket::bind(from)?.send_to(answer, to)
 }

@@ -1,12 +1,12 @@
 //! A stub resolver that behaves as the C library's: search list, `ndots`, both families from one socket, retries.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::client::Outcome;
@@ -25,9 +25,9 @@ pub struct Args {
 /// What `/etc/resolv.conf` of a pod says.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Resolver {
-    /// DNS server.
-    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(DNS_SERVICE.v4), 53))]
-    pub dns: SocketAddr,
+    /// DNS servers, asked one after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [SocketAddr::new(IpAddr::V4(DNS_SERVICE.v4), 53)])]
+    pub dns: Vec<SocketAddr>,
     /// Search list.
     #[arg(
         long,
@@ -44,12 +44,21 @@ pub struct Resolver {
     /// How often a question is asked.
     #[arg(long, default_value_t = 2)]
     pub attempts: u32,
+    /// UDP answers of so many bytes are taken (EDNS0).
+    #[arg(long)]
+    pub edns: Option<u16>,
+    /// Ask over TCP from the start.
+    #[arg(long)]
+    pub tcp: bool,
+    /// Ask for both families at once, not one after the other.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub both: bool,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub struct Resolution {
-    /// `noerror`, `nodata`, `nxdomain`, `servfail`, `refused`, `timeout`, `error`.
+    /// `noerror`, `nodata`, `nxdomain`, `servfail`, `refused`, `truncated`, `timeout`, `error`.
     pub outcome: String,
     /// Addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
@@ -109,40 +118,121 @@ fn candidates(name: &str, resolver: &Resolver) -> Vec<String> {
 
 /// Asks for A and AAAA of one name from one socket and waits for both.
 fn ask(name: &str, resolver: &Resolver, result: &mut Resolution) -> io::Result<&'static str> {
-    let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
-    let name = Name::from_str(name).map_err(|e| other(&e))?;
-    let socket = UdpSocket::bind(if resolver.dns.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.connect(resolver.dns)?;
+    let name = Name::from_str(name).map_err(other)?;
     let questions = [RecordType::A, RecordType::AAAA].map(|kind| {
         let mut question = Message::query();
         question.metadata.recursion_desired = true;
         question.add_query(Query::query(name.clone(), kind));
+        question.edns = resolver.edns.map(|size| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size);
+            edns
+        });
         question
     });
-    let mut answers: [Option<Message>; 2] = [None, None];
+    let questions = if resolver.both { &questions[..] } else { &questions[..1] };
+    let mut answers = vec![None; questions.len()];
     let mut last = Err(io::ErrorKind::TimedOut.into());
+    // One socket a server for all attempts, as the C library has.
+    let mut sockets: Vec<Option<UdpSocket>> = resolver.dns.iter().map(|_| None).collect();
     for _ in 0..resolver.attempts {
-        for (question, answer) in questions.iter().zip(&answers) {
-            if answer.is_none() {
-                socket.send(&question.to_vec().map_err(|e| other(&e))?)?;
-                result.questions += 1;
+        for (server, socket) in resolver.dns.iter().zip(&mut sockets) {
+            last = if resolver.tcp {
+                over_tcp(*server, resolver, questions, &mut answers, result)
+            } else {
+                over_udp(*server, socket, resolver, questions, &mut answers, result)
+            };
+            if last.is_ok() && answers.iter().all(Option::is_some) {
+                return Ok(judge(&answers, result));
             }
-        }
-        last = receive(&socket, resolver, &questions, &mut answers);
-        if last.is_ok() {
-            break;
         }
     }
     last?;
     Ok(judge(&answers, result))
 }
 
-/// Fills in answers until both are there or the time is up.
+fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+/// Asks over UDP, and over TCP what is answered with the TC bit.
+fn over_udp(
+    server: SocketAddr,
+    socket: &mut Option<UdpSocket>,
+    resolver: &Resolver,
+    questions: &[Message],
+    answers: &mut [Option<Message>],
+    result: &mut Resolution,
+) -> io::Result<()> {
+    let socket = match socket {
+        Some(socket) => socket,
+        None => {
+            let fresh = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+            fresh.connect(server)?;
+            socket.insert(fresh)
+        }
+    };
+    for (question, answer) in questions.iter().zip(&*answers) {
+        if answer.is_none() {
+            socket.send(&question.to_vec().map_err(other)?)?;
+            result.questions += 1;
+        }
+    }
+    receive(socket, resolver, questions, answers)?;
+    if answers.iter().flatten().any(|answer| answer.metadata.truncation) {
+        over_tcp(server, resolver, questions, answers, result)?;
+    }
+    Ok(())
+}
+
+/// Asks over TCP what is not answered whole: all questions in one segment.
+fn over_tcp(
+    server: SocketAddr,
+    resolver: &Resolver,
+    questions: &[Message],
+    answers: &mut [Option<Message>],
+    result: &mut Resolution,
+) -> io::Result<()> {
+    let patience = Duration::from_secs_f64(resolver.dns_timeout);
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut bytes = Vec::new();
+    for (question, answer) in questions.iter().zip(answers.iter_mut()) {
+        if answer.as_ref().is_none_or(|answer| answer.metadata.truncation) {
+            *answer = None;
+            let question = question.to_vec().map_err(other)?;
+            bytes.extend(u16::try_from(question.len()).map_err(other)?.to_be_bytes());
+            bytes.extend(question);
+            result.questions += 1;
+        }
+    }
+    stream.write_all(&bytes)?;
+    while answers.iter().any(Option::is_none) {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message)?;
+        let message = Message::from_vec(&message).map_err(other)?;
+        take(&message, questions, answers);
+    }
+    Ok(())
+}
+
+/// Fills in the answer of the question it belongs to.
+fn take(message: &Message, questions: &[Message], answers: &mut [Option<Message>]) {
+    for (question, answer) in questions.iter().zip(answers) {
+        if question.metadata.id == message.metadata.id {
+            *answer = Some(message.clone());
+        }
+    }
+}
+
+/// Fills in answers until all are there or the time is up.
 fn receive(
     socket: &UdpSocket,
     resolver: &Resolver,
-    questions: &[Message; 2],
-    answers: &mut [Option<Message>; 2],
+    questions: &[Message],
+    answers: &mut [Option<Message>],
 ) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs_f64(resolver.dns_timeout);
     let mut buffer = [0; 4096];
@@ -154,16 +244,12 @@ fn receive(
         socket.set_read_timeout(Some(left))?;
         let length = socket.recv(&mut buffer)?;
         let Ok(message) = Message::from_vec(&buffer[..length]) else { continue };
-        for (question, answer) in questions.iter().zip(answers.iter_mut()) {
-            if question.metadata.id == message.metadata.id {
-                *answer = Some(message.clone());
-            }
-        }
+        take(&message, questions, answers);
     }
     Ok(())
 }
 
-fn judge(answers: &[Option<Message>; 2], result: &mut Resolution) -> &'static str {
+fn judge(answers: &[Option<Message>], result: &mut Resolution) -> &'static str {
     let mut word = "nodata";
     for answer in answers.iter().flatten() {
         match answer.metadata.response_code {

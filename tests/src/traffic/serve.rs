@@ -1,9 +1,12 @@
 //! TCP servers.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+
+use super::connect::{linger_zero, set_option};
 
 /// Accepts connections on each address.
 #[derive(Debug, clap::Args)]
@@ -11,7 +14,7 @@ pub struct Args {
     /// Addresses with ports.
     #[arg(required = true)]
     pub listen: Vec<SocketAddr>,
-    /// What to do with a connection: `echo`, `close` or `reset`.
+    /// What to do with a connection.
     #[arg(long, value_enum, default_value_t = Behaviour::Echo)]
     pub behaviour: Behaviour,
 }
@@ -25,7 +28,18 @@ pub enum Behaviour {
     Close,
     /// Reads a little, then resets it.
     Reset,
+    /// Sends back some of what it gets, then resets it with the rest unread.
+    ResetLater,
+    /// Sends back one piece, pauses, then closes with a reset.
+    ResetAtEnd,
+    /// Sends back one piece, then forgets the connection without a word.
+    Forget,
 }
+
+/// Pieces that are sent back before a reset.
+const PIECES: usize = 4;
+/// The pause before a reset at the end.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Listens until killed.
 pub fn run(args: &Args) -> Result<()> {
@@ -62,5 +76,37 @@ fn serve(mut stream: TcpStream, behaviour: Behaviour) {
         Behaviour::Close => {}
         // Data left unread makes the kernel close with a reset.
         Behaviour::Reset => drop(stream.read(&mut buffer[..1])),
+        Behaviour::ResetLater => {
+            for _ in 0..PIECES {
+                let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
+                if stream.write_all(&buffer[..read]).is_err() {
+                    return;
+                }
+            }
+            drop(stream.read(&mut buffer[..1]));
+        }
+        Behaviour::ResetAtEnd => {
+            if echo_once(&mut stream, &mut buffer) {
+                // A pause belongs to this exchange: the client has its answer and waits for nothing.
+                std::thread::sleep(PAUSE);
+                let _ = linger_zero(&stream);
+            }
+        }
+        Behaviour::Forget => {
+            if echo_once(&mut stream, &mut buffer) {
+                // The acknowledgement of the answer ends the exchange; a socket under repair closes in silence.
+                std::thread::sleep(PAUSE);
+                let _ = repair(&stream);
+            }
+        }
     }
+}
+
+fn echo_once(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
+    matches!(stream.read(buffer), Ok(read @ 1..) if stream.write_all(&buffer[..read]).is_ok())
+}
+
+/// Puts the socket under repair (`TCP_REPAIR`), where closing sends nothing.
+fn repair(stream: &TcpStream) -> io::Result<()> {
+    set_option(stream, libc::IPPROTO_TCP, libc::TCP_REPAIR, &1_i32)
 }

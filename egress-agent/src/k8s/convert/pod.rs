@@ -11,8 +11,8 @@ use super::{Errors, ip, names, port, port_name, protocol};
 
 /// Label by which a ReplicaSet of a Deployment tells its pods from its siblings'.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// Environment variables that set a proxy; programs read either case.
-const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+/// Environment variables that set a proxy, and where none is used; programs read either case.
+const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// Converts a Pod. `netns_path` stays empty: only a file source may set it.
 pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
@@ -31,6 +31,7 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
             .iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        trouble: trouble(&status),
         dns: dns(&spec, errors),
         containers: containers(spec, errors),
         uid: object.metadata.uid.unwrap_or_default(),
@@ -40,6 +41,30 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
         workload,
         netns_path: None,
     }
+}
+
+/// Why a pod is not ready: what a container waits for or died of, else what the Ready condition (or, before it is
+/// bound to a node, PodScheduled) says.
+fn trouble(status: &v1::PodStatus) -> Option<String> {
+    let conditions = || status.conditions.iter().flatten();
+    if conditions().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return None;
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let stuck = containers.filter(|container| !container.ready).find_map(|container| {
+        let state = container.state.as_ref()?;
+        let waits = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
+        // An init container that has completed is fine.
+        let died = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0);
+        let why = waits.or_else(|| died.map(|died| format!("exited with {}", died.exit_code)))?;
+        Some(format!("container {}: {why}", container.name))
+    });
+    let said = || {
+        let failed = |kind| conditions().find(|c| c.type_ == kind && c.status == "False");
+        let condition = failed("PodScheduled").or_else(|| failed("Ready"))?;
+        condition.message.clone().filter(|text| !text.is_empty()).or_else(|| condition.reason.clone())
+    };
+    stuck.or_else(said)
 }
 
 /// `status.podIPs`, else `status.podIP`; a pod that is not yet running has neither.
@@ -112,7 +137,22 @@ fn container(given: v1::Container, at: &Field<'_>, errors: &mut Errors) -> Conta
     let env = given.env.unwrap_or_default().into_iter();
     let proxy_env = env
         .filter(|env| PROXY_VARIABLES.iter().any(|name| env.name.eq_ignore_ascii_case(name)))
-        .filter_map(|env| Some((env.name, env.value.filter(|value| !value.is_empty())?)))
+        .filter_map(|env| {
+            let value = env.value.filter(|value| !value.is_empty())?;
+            Some((env.name, without_credentials(&value)))
+        })
         .collect();
     Container { name: given.name, ports, proxy_env }
+}
+
+/// A proxy's address without user and password: they are not needed, and captures hold what is kept here.
+fn without_credentials(value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, value),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let place = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, place)| place);
+    let tail = &rest[end..];
+    scheme.map_or_else(|| format!("{place}{tail}"), |scheme| format!("{scheme}://{place}{tail}"))
 }

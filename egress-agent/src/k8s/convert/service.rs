@@ -44,6 +44,9 @@ pub fn service(mut object: v1::Service, errors: &mut Errors) -> Service {
         cluster_ips,
         external_ips,
         ports,
+        internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+        publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         // An empty selector selects nothing by itself, as none does.
         selector: spec.selector.filter(|selector| !selector.is_empty()),
     }

@@ -70,6 +70,7 @@ status:
         workload: Some("Deployment/api".to_owned()),
         finished: false,
         ready: true,
+        trouble: None,
         containers: vec![
             Container {
                 name: "main".to_owned(),
@@ -269,6 +270,7 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.7}, {hostname: lb.example.com}]
             port("dns", 53, Protocol::Udp, ServiceTarget::Number(53), None),
         ],
         selector: Some(labels(&[("app", "db")])),
+        ..Service::default()
     };
     assert_eq!(service, expected);
     let headless =

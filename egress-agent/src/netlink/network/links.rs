@@ -9,6 +9,7 @@ const HEADER: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINK_NETNSID: u16 = 37;
@@ -21,25 +22,27 @@ const LOWER_UP: libc::c_int = 1 << 16;
 
 /// A device as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
+pub(in crate::netlink) struct Link {
     /// `ifi_index`
-    pub(super) index: u32,
+    pub(in crate::netlink) index: u32,
     /// `IFLA_IFNAME`
-    pub(super) name: String,
+    pub(in crate::netlink) name: String,
     /// `IFLA_INFO_KIND`, empty for hardware.
     pub(super) kind: String,
     /// `IFLA_MTU`
     pub(super) mtu: u32,
+    /// `IFLA_TXQLEN`, packets.
+    pub(in crate::netlink) queue: u32,
     /// `IFLA_MASTER`, 0 if none.
     pub(super) master: u32,
     /// `IFF_UP`
-    pub(super) up: bool,
+    pub(in crate::netlink) up: bool,
     /// `IFF_LOWER_UP`: there is a carrier.
-    pub(super) carrier: bool,
+    pub(in crate::netlink) carrier: bool,
     /// `IFF_LOOPBACK`
-    pub(super) loopback: bool,
+    pub(in crate::netlink) loopback: bool,
     /// Its lower device or its peer is in another namespace.
-    pub(super) crosses_netns: bool,
+    pub(in crate::netlink) crosses_netns: bool,
 }
 
 /// Reads all devices of the socket's namespace.
@@ -61,6 +64,7 @@ pub(super) fn decode(message: Message<'_>) -> Option<Link> {
         name: attributes.text(IFLA_IFNAME)?,
         kind: attributes.nested(IFLA_LINKINFO).and_then(|info| info.text(IFLA_INFO_KIND)).unwrap_or_default(),
         mtu: attributes.u32(IFLA_MTU).unwrap_or(0),
+        queue: attributes.u32(IFLA_TXQLEN).unwrap_or(0),
         master: attributes.u32(IFLA_MASTER).unwrap_or(0),
         up: set(libc::IFF_UP),
         carrier: set(LOWER_UP),
@@ -93,6 +97,7 @@ mod tests {
             name: "veth7".to_owned(),
             kind: "veth".to_owned(),
             mtu: 1450,
+            queue: 0,
             master: 3,
             up: true,
             carrier: true,

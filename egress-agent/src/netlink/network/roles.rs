@@ -82,6 +82,7 @@ mod tests {
             name: name.to_owned(),
             kind: kind.to_owned(),
             mtu: 1500,
+            queue: 0,
             master: 0,
             up: true,
             carrier: true,

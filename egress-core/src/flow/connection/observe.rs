@@ -137,9 +137,10 @@ impl Connections {
     /// Judges what is due and forgets what is over.
     pub(in crate::flow) fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
         if !self.due.is_empty() {
-            let (ripe, waiting) = std::mem::take(&mut self.due).into_iter().partition(|(due, _)| *due <= now);
+            let (ripe, waiting): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.due).into_iter().partition(|(due, _)| *due <= now);
             self.due = waiting;
-            for (_, id) in Vec::<(Mono, u64)>::from(ripe) {
+            for (_, id) in ripe {
                 if let Some(connection) = self.by_id(id) {
                     connection.judge_reset(out);
                 }

@@ -1,6 +1,7 @@
 //! Established, then reset. A reset is a failure only if something was lost by it: what the client had sent was not
 //! acknowledged, or not answered. The reset of a finished exchange, and what follows a FIN, is none.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{Connection, End};
@@ -16,6 +17,8 @@ const IDLE: Duration = Duration::from_secs(3);
 const NOT_WAITING: Duration = Duration::from_secs(300);
 /// A drop this long before a reset made by this node was its reason.
 const SAME_REJECT: Duration = Duration::from_secs(2);
+/// Longest tick of the kernel's clock (`CONFIG_HZ` 100).
+const TICK: Duration = Duration::from_millis(10);
 /// Data that came in so recently was still flowing.
 const FLOWING: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,7 @@ pub struct ResetFailure {
     pub hello: Option<Box<ClientHello>>,
     /// Bytes that the client had sent, modulo 4 GiB.
     pub sent: Option<u32>,
-    /// Of these, bytes not acknowledged.
+    /// Bytes that the client had written and that were not acknowledged.
     pub unacknowledged: Option<u32>,
     /// Bytes that the client had received, modulo 4 GiB.
     pub received: Option<u32>,
@@ -162,7 +165,7 @@ impl Connection {
             // A rule of this machine that rejects drops the packet and makes the reset.
             Some((at, drop, _))
                 if matches!(failure.by, ResetBy::Node | ResetBy::Unseen)
-                    && pending.at.0.abs_diff(at.0) < SAME_REJECT.as_nanos() as u64 =>
+                    && pending.at.since(at).max(at.since(pending.at)) < SAME_REJECT =>
             {
                 Outcome::Dropped { drop, role: DropRole::Data, names: Vec::new() }
             }
@@ -213,9 +216,9 @@ impl Connection {
         };
         failure.sent = sent_to(progress.next);
         failure.received = received_to(progress.received);
-        let open = progress.next.wrapping_sub(progress.una);
+        let open = progress.written.wrapping_sub(progress.una);
         // The reset itself may acknowledge what no segment before it did.
-        let by_reset = pending.ack.map(|ack| progress.next.wrapping_sub(ack));
+        let by_reset = pending.ack.map(|ack| progress.written.wrapping_sub(ack));
         failure.unacknowledged = Some(by_reset.filter(|left| *left < open).unwrap_or(open));
         failure.waited = Some(progress.sent_ago);
         failure.idle = progress.received_ago.checked_sub(progress.sent_ago);
@@ -245,7 +248,13 @@ impl Connection {
             let forgotten = failure.idle.is_some_and(|idle| idle >= IDLE) && self.stuck.is_none();
             return Some(if forgotten { After::Idle } else { After::Data });
         }
-        if progress.sent_ago < progress.received_ago {
+        // Within one tick of the kernel's clock both orders look the same; but no answer is faster than the handshake.
+        let sent_last = match progress.sent_ago.cmp(&progress.received_ago) {
+            Ordering::Less => true,
+            Ordering::Equal => self.established.since(self.opened) > TICK,
+            Ordering::Greater => false,
+        };
+        if sent_last {
             return (progress.sent_ago < NOT_WAITING).then_some(After::Data);
         }
         (failure.foreign() && progress.received_ago < FLOWING).then_some(After::Download)

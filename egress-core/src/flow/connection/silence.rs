@@ -55,10 +55,6 @@ pub(super) struct Stuck {
     told: bool,
 }
 
-const fn before(at: Mono, ago: Duration) -> Mono {
-    Mono(at.0.saturating_sub(ago.as_nanos() as u64))
-}
-
 impl Connection {
     /// A segment was sent again by one of its ends.
     pub(in crate::flow) fn sent_again(
@@ -82,7 +78,7 @@ impl Connection {
                 of: from,
                 una: again.una,
                 since: at,
-                heard: again.silence.map(|silence| before(at, silence)),
+                heard: again.silence.map(|silence| at.before(silence)),
                 times: 0,
                 length: again.length,
                 mss: again.mss,
@@ -95,7 +91,7 @@ impl Connection {
         stuck.length = stuck.length.min(again.length).max(1);
         // Something came in since: acknowledgements of other data, or window updates. Then it is not silence.
         if let (Some(heard), Some(silence)) = (stuck.heard, again.silence) {
-            stuck.answered |= before(at, silence).since(heard) > TICK;
+            stuck.answered |= at.before(silence).since(heard) > TICK;
         }
         if !stuck.told && !stuck.answered && stuck.times >= AGAIN && at.since(stuck.since) >= SILENCE {
             self.silent(at, from, false, out);
@@ -136,7 +132,7 @@ impl Connection {
             stuck.told = true;
         }
         let event = self.event(at, outcome, u64::from(!told));
-        out.push(event);
+        out.push(FlowEvent { first: since, ..event });
     }
 
     fn silence_failure(&self, at: Mono, of: End, gave_up: bool) -> SilenceFailure {

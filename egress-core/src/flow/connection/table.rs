@@ -110,8 +110,7 @@ impl Connections {
     /// Looks at a connection again after a while.
     pub(super) fn look_at(&mut self, now: Mono, wait: Duration, id: u64) {
         if self.due.len() < CAPACITY {
-            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-            self.due.push((Mono(now.0.saturating_add(wait)), id));
+            self.due.push((now.after(wait), id));
         }
     }
 

@@ -39,9 +39,17 @@ pub(super) struct Handshake {
     /// Sequence number behind the server's flight, as the client's second flight acknowledges it.
     server_next: Option<u32>,
     /// An end's first encrypted record can only be an alert.
-    sealed: Option<(End, Mono, Option<(u8, u8)>)>,
+    sealed: Option<Sealed>,
     /// The end announced its close.
     done: [bool; 2],
+}
+
+/// An alert that cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct Sealed {
+    by: End,
+    at: Mono,
+    ttl: Option<(u8, u8)>,
 }
 
 impl Handshake {
@@ -83,7 +91,7 @@ impl Connection {
             (TlsMessage::TwoBytes { offset }, from) => {
                 if handshake.is_first(from, carried.seq, *offset) {
                     let ttl = self.ttls(carried);
-                    self.handshake.sealed.get_or_insert((from, carried.at, ttl));
+                    self.handshake.sealed.get_or_insert(Sealed { by: from, at: carried.at, ttl });
                 } else {
                     handshake.done[from as usize] = true;
                 }
@@ -103,7 +111,7 @@ impl Connection {
 
     /// An end closed after an alert that could not be read.
     pub(super) fn sealed_failure(&mut self, closing: End, out: &mut Vec<FlowEvent>) -> bool {
-        let Some((by, at, ttl)) = self.handshake.sealed else { return false };
+        let Some(Sealed { by, at, ttl }) = self.handshake.sealed else { return false };
         // The server's alert is followed by its own close; a client's by that of either.
         if by == End::Server && closing == End::Client {
             return false;

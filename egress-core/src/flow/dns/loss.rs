@@ -134,18 +134,7 @@ impl Dns {
         let Some(Application::Dns(message)) = &dropped.application else { return };
         let tuple = dropped.packet.tuple;
         if message.answer.is_some() {
-            let client = tuple.reversed();
-            for number in self.wire.of(message.id) {
-                let Some(lookup) = self.lookups.get_mut(number) else { continue };
-                let asked = |q: &&mut Question| q.client == client && q.is(message);
-                for answer in lookup.questions.iter_mut().filter(asked).filter_map(|q| q.answered.as_mut()) {
-                    // The one that came just now, not one before.
-                    if seen.at.since(answer.at) < super::TAKEN {
-                        answer.late = true;
-                        lookup.recovering = None;
-                    }
-                }
-            }
+            self.nobody_waits(tuple.reversed(), seen.at);
             return;
         }
         let closed = Closed::NoSocket { at: tuple.destination, netns: dropped.netns };
@@ -154,13 +143,36 @@ impl Dns {
             return;
         }
         let pod = match self.elsewhere(message, &tuple, Some(tuple.destination.ip)) {
-            Some(question) if question.answered.is_none() => {
-                question.answered = Some(refused(seen.at, closed));
-                question.client.source.ip
-            }
-            _ => return,
+            Some(question) => match question.answered.and_then(|answer| answer.closed) {
+                // The ICMP error that goes with it was faster.
+                Some(Closed::Icmp(_)) => {
+                    question.answered = Some(refused(seen.at, closed));
+                    return;
+                }
+                None if question.answered.is_none() => {
+                    question.answered = Some(refused(seen.at, closed));
+                    question.client.source.ip
+                }
+                _ => return,
+            },
+            None => return,
         };
         self.responses.push(Response { pod, outcome: DnsOutcome::Refused, latency: None });
+    }
+
+    /// An answer found the client's socket closed: the one that came just now, those that came with it, and those
+    /// that are still to come. The kernel reports one of several.
+    fn nobody_waits(&mut self, client: Tuple, now: Mono) {
+        let lookups = self.lookups.values_mut().filter(|lookup| lookup.pod == client.source.ip);
+        for lookup in lookups.filter(|lookup| lookup.watched || lookup.recovering.is_some()) {
+            for question in lookup.questions.iter_mut().filter(|q| q.client == client) {
+                question.abandoned = true;
+                if let Some(answer) = question.answered.as_mut().filter(|a| now.since(a.at) < super::TAKEN) {
+                    answer.late = true;
+                    lookup.recovering = None;
+                }
+            }
+        }
     }
 
     /// A pod asked its own loopback, as resolvers do that are told no server, and nothing listens there. TC never

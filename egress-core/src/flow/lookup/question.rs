@@ -27,6 +27,8 @@ pub(in crate::flow) struct Question {
     pub(in crate::flow) dropped: bool,
     /// A verdict counts it.
     pub(in crate::flow) told: bool,
+    /// Its socket is closed: an answer is too late.
+    pub(in crate::flow) abandoned: bool,
     /// The metrics count it as unanswered.
     pub(in crate::flow) counted: bool,
     pub(in crate::flow) stray: Option<Stray>,
@@ -72,6 +74,7 @@ impl Question {
             answered: None,
             dropped: false,
             told: false,
+            abandoned: false,
             counted: false,
             stray: None,
             fragment: false,

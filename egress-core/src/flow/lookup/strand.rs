@@ -22,6 +22,8 @@ pub(in crate::flow) struct Strand<'a> {
     pub(in crate::flow) open: Option<usize>,
     /// When that was asked.
     pub(in crate::flow) first_open: Mono,
+    /// The first question that waits and was not told yet.
+    pub(in crate::flow) untold: Option<usize>,
 }
 
 impl Strand<'_> {
@@ -51,6 +53,7 @@ pub(in crate::flow) fn strands(questions: &[Question]) -> impl Iterator<Item = S
             error: None,
             open: None,
             first_open: first.asked,
+            untold: None,
         };
         for (at, question) in questions.iter().enumerate().skip(index).filter(|(_, q)| same(q, first)) {
             strand.add(at, question);
@@ -66,9 +69,14 @@ impl Strand<'_> {
                 self.definitive = self.definitive.or(Some((answer.outcome, at)));
             }
             Some(answer) => self.error = self.error.max(Some((answer.outcome, at))),
-            None if question.is_open() && self.open.is_none() => {
-                self.open = Some(at);
-                self.first_open = question.asked;
+            None if question.is_open() => {
+                if self.open.is_none() {
+                    self.open = Some(at);
+                    self.first_open = question.asked;
+                }
+                if !question.told {
+                    self.untold = self.untold.or(Some(at));
+                }
             }
             None => {}
         }

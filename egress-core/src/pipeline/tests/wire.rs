@@ -13,15 +13,15 @@ use super::NODE;
 /// Address and port, `10.0.0.1:80`.
 pub(super) type End = (&'static str, u16);
 
-fn ip(text: &str) -> Ipv4Addr {
+pub(super) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn mapped(text: &str) -> [u8; 16] {
+pub(super) fn mapped(text: &str) -> [u8; 16] {
     ip(text).to_ipv6_mapped().octets()
 }
 
-fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
+pub(super) fn header(kind: RecordKind, millis: u64, ifindex: u32) -> RecordHeader {
     RecordHeader {
         time_ns: millis * 1_000_000,
         kind: kind as u16,
@@ -74,6 +74,9 @@ pub(super) fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
 /// TC saw a packet.
 pub(super) fn seen(millis: u64, tap: TapPoint, packet: &[u8]) -> Vec<u8> {
     let ifindex = if matches!(tap, TapPoint::UplinkIn | TapPoint::UplinkOut) { 2 } else { 10 };
+    if packet.len() > SHORT_SNAP {
+        return seen_long(millis, tap, PacketClass::TlsClientHello, ifindex, packet);
+    }
     let mut data = [0; SHORT_SNAP];
     data[..packet.len()].copy_from_slice(packet);
     let record = PacketRecord {
@@ -90,12 +93,16 @@ pub(super) fn seen(millis: u64, tap: TapPoint, packet: &[u8]) -> Vec<u8> {
 
 /// TC saw a DNS message.
 pub(super) fn seen_dns(millis: u64, tap: TapPoint, packet: &[u8]) -> Vec<u8> {
+    seen_long(millis, tap, PacketClass::Dns, 10, packet)
+}
+
+fn seen_long(millis: u64, tap: TapPoint, class: PacketClass, ifindex: u32, packet: &[u8]) -> Vec<u8> {
     let mut data = [0; LONG_SNAP];
     data[..packet.len()].copy_from_slice(packet);
     let record = PacketLongRecord {
-        header: header(RecordKind::PacketLong, millis, 10),
+        header: header(RecordKind::PacketLong, millis, ifindex),
         tap: tap as u8,
-        class: PacketClass::Dns as u8,
+        class: class as u8,
         protocol: 8,
         data_len: u16::try_from(packet.len()).unwrap(),
         pad: 0,

@@ -108,7 +108,16 @@ fn is_netfilter(drop: &DropSeen) -> bool {
 
 /// The netfilter hook, as far as the packet and the filters that are there tell it.
 pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
-    case.node.attribute(drop).1
+    match drop.site {
+        // Routing, neighbours, queues and sockets are no netfilter hook.
+        DropSite::Route
+        | DropSite::ReversePath
+        | DropSite::Martian
+        | DropSite::Neighbour
+        | DropSite::Ttl
+        | DropSite::Resource => Hook::Unknown,
+        _ => case.node.attribute(drop).1,
+    }
 }
 
 /// Who could have dropped it.

@@ -14,7 +14,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let dropped = case.filtered();
     let refusal = reject::local(case);
     let silent_dns = matches!(&case.event.outcome, Outcome::Dns(failure)
-        if failure.outcome == crate::flow::DnsOutcome::Timeout)
+        if failure.outcome == crate::flow::DnsOutcome::Timeout && failure.facts.chain.is_empty())
         && never_left(case);
     if dropped.is_none() && refusal.is_none() && !case.vanished() && !silent_dns {
         return None;

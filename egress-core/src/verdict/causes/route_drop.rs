@@ -1,5 +1,6 @@
 //! `route-drop`: this machine has no way to route it, or refuses to.
 
+mod back;
 mod filter;
 mod link;
 mod neighbour;
@@ -19,7 +20,9 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     match &case.event.outcome {
         Outcome::Dropped { drop, role, .. } => dropped(case, drop, *role),
         Outcome::Unreachable { error, router } if case.node.is_own(*router) => refused::told(case, error),
-        Outcome::Unanswered => neighbour::suspected(case).or_else(|| refused::no_way_back(case)),
+        Outcome::Unanswered => {
+            neighbour::suspected(case).or_else(|| back::no_way_back(case)).or_else(|| back::lost(case))
+        }
         _ => None,
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::decode::Tap;
 use crate::flow::Outcome;
+use crate::protocol::Protocol;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Cause, Confidence, Stage};
+use crate::verdict::{Cause, Confidence, PolicyResult, Stage};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.event.outcome, Outcome::Unanswered) {
@@ -42,10 +43,30 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if case.lost > 0 {
         judgement.confidence = Confidence::Possible;
     }
+    if case.denied() {
+        judgement = denied_there(case, judgement);
+    }
     Some(judgement.advise(format!(
         "Beyond the node: check the remote, its firewall, security groups and the route back; the source address \
          to allow there is {source}."
     )))
+}
+
+/// Policies deny it, and this node let it out: the destination's own node may enforce them.
+fn denied_there(case: &Case<'_>, judgement: Judgement) -> Judgement {
+    let names: Vec<String> = case
+        .policy
+        .findings()
+        .filter(|finding| matches!(finding.result, PolicyResult::DoesNotAdmit | PolicyResult::Denies))
+        .map(|finding| match &finding.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", finding.kind, finding.name),
+            None => format!("{} {}", finding.kind, finding.name),
+        })
+        .collect();
+    judgement.hint(format!(
+        "policies do not admit this ({}), and it left this node all the same: the destination's node may drop it",
+        names.join(", ")
+    ))
 }
 
 fn silent_pod(case: &Case<'_>) -> Judgement {
@@ -53,7 +74,19 @@ fn silent_pod(case: &Case<'_>) -> Judgement {
         || "the destination pod".to_owned(),
         |pod| format!("pod {}/{}", pod.namespace, pod.name),
     );
-    let summary = format!("{} was delivered to {pod} on this node, which did not answer.", case.target());
+    let packet = case.packet_word();
+    let summary = format!(
+        "The {packet} to {} was delivered to {pod} on this node, which did not answer.",
+        case.target()
+    );
+    let advice = if case.protocol() == Protocol::Tcp {
+        // A port on which nothing listens refuses.
+        "No refusal came either, so the pod's stack took the SYN: its accept queue is full (ss -ltn in the pod: Recv-Q \
+         at Send-Q), its process hangs, or a packet filter inside the pod drops."
+    } else {
+        "Look at the destination pod: whether its process reads from that port and answers."
+    };
     Judgement::new(Cause::UpstreamTimeout, Confidence::Likely, Stage::Upstream, summary)
-        .advise("Look at the destination pod: is its process accepting connections?")
+        .with("by", pod)
+        .advise(advice)
 }

@@ -24,7 +24,9 @@ impl Reach {
     pub(super) fn of(case: &Case<'_>, failure: &DnsFailure) -> Self {
         let journey = &case.event.journey;
         let came = journey.answer(Tap::UplinkIn).is_some() || journey.answer(Tap::PodOut).is_some();
-        if came && journey.answer(Tap::PodIn).is_none() && failure.facts.slow.is_none() {
+        // Of an answer in fragments only the first is seen by TC.
+        let partly = failure.facts.size.is_some_and(|size| size.fragment_seen);
+        if came && !partly && journey.answer(Tap::PodIn).is_none() && failure.facts.slow.is_none() {
             Self::AnswerLost
         } else if journey.request(Tap::PodIn).is_some() {
             Self::Server

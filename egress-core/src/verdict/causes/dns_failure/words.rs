@@ -127,7 +127,11 @@ fn silent(case: &Case<'_>, failure: &DnsFailure, server: &str, reach: Reach) -> 
         format!(
             "{server} did not answer the question for \"{name}\"{over}{}; {}",
             if facts.slow.is_some() { " in time" } else { "" },
-            last_seen(case, reach)
+            if facts.size.is_some_and(|size| size.fragment_seen) {
+                "the question left the node".to_owned()
+            } else {
+                last_seen(case, reach)
+            }
         )
     };
     text.push_str(&asked_on(case, failure));

@@ -3,7 +3,7 @@
 use super::{capital, host, input, judgement, route_get, routed, what, whose};
 use crate::decode::{DropSeen, IcmpError, Tap};
 use crate::flow::DropRole;
-use crate::node::{Answer, LinkState, Question, Refusal, Routed, RoutingDecision};
+use crate::node::{LinkState, Refusal, Routed, RoutingDecision};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::questions::refusal;
@@ -177,38 +177,6 @@ pub(super) fn told(case: &Case<'_>, error: &IcmpError) -> Option<Judgement> {
             .with("route", name)
             .with("destination", to.to_string())
             .advise(format!("Correct the node's routes or rules; check with: {}", route_get(&packet))),
-    )
-}
-
-/// The other pod got the packet, and has no route for its answer.
-pub(super) fn no_way_back(case: &Case<'_>) -> Option<Judgement> {
-    let delivered = case.event.journey.request(Tap::PodIn)?;
-    let client = delivered.tuple.source.ip;
-    let netns = case.peer_netns.or(case.pod_netns)?;
-    let Some(Answer::Route(answer)) = case.readings.get(&Question::Route { netns, to: client }) else {
-        return None;
-    };
-    let refusal = answer.refused?;
-    let pod = case.peer.pod_ref().map_or_else(
-        || "The destination pod".to_owned(),
-        |pod| format!("Pod {}/{}", pod.namespace, pod.name),
-    );
-    let why = match (&answer.route, answer.unusable.as_slice()) {
-        (Some(route), _) => format!("its route {} refuses", route.words(answer.device.as_deref())),
-        (None, []) => "it has no route".to_owned(),
-        (None, down) => format!("it has no route, and {} is down", down.join(", ")),
-    };
-    let summary =
-        format!("{pod} got the {} from {client} and cannot answer: {why} {client}.", case.packet_word());
-    Some(
-        Judgement::new(Cause::RouteDrop, Confidence::Likely, Stage::Upstream, summary)
-            .with("kind", refusal.as_str())
-            .with("destination", client.to_string())
-            .at("routing in the destination pod")
-            .advise(format!(
-                "Look at the routes inside the destination pod (nsenter -t PID -n ip route get {client}): the CNI \
-                 should have made a default route there."
-            )),
     )
 }
 
