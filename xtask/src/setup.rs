@@ -23,7 +23,11 @@ pub(crate) const LAB: &[Tool] = &[
     Tool { program: "nft", package: "nftables", why: "enforces policies and masquerades in the routed lab" },
     Tool { program: "iptables-nft", package: "iptables", why: "enforces policies in the bridge lab" },
     Tool { program: "openssl", package: "openssl", why: "speaks TLS, well and badly" },
-    Tool { program: "gnutls-cli", package: "gnutls-bin", why: "is a TLS 1.3 client that encrypts its alerts" },
+    Tool {
+        program: "gnutls-cli",
+        package: "gnutls-bin",
+        why: "is a TLS 1.3 client that encrypts its alerts",
+    },
     Tool { program: "curl", package: "curl", why: "asks over TLS with a client certificate and without" },
     Tool { program: "iptables-legacy", package: "iptables", why: "enforces a policy the old way" },
 ];
