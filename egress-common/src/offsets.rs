@@ -80,6 +80,8 @@ offsets! {
     sk_dport,
     /// `sock.__sk_common.skc_num`
     sk_num,
+    /// `inet_sock.inet_sport`
+    inet_sport,
     /// `sock.sk_err`
     sk_err,
     /// `sock.sk_protocol`
@@ -110,6 +112,32 @@ offsets! {
     tcp_snd_una,
     /// `tcp_sock.mss_cache`
     tcp_mss_cache,
+    /// `tcp_sock.sacked_out`
+    tcp_sacked_out,
+    /// `tcp_sock.rx_opt.num_sacks`
+    tcp_num_sacks,
+    /// `tcp_sock.advmss`
+    tcp_advmss,
+    /// `flowi_common.flowic_iif`, which both `flowi4` and `flowi6` begin with
+    flow_iif,
+    /// `flowi_common.flowic_proto`
+    flow_proto,
+    /// `flowi4.daddr`
+    flow4_daddr,
+    /// `flowi4.uli.ports.dport`
+    flow4_dport,
+    /// `flowi6.daddr`
+    flow6_daddr,
+    /// `flowi6.uli.ports.dport`
+    flow6_dport,
+    /// `fib6_result.fib6_type`
+    fib6_type,
+    /// `fib6_table.tb6_id`
+    fib6_table_id,
+    /// `task_struct.nsproxy`
+    task_nsproxy,
+    /// `nsproxy.net_ns`
+    nsproxy_net,
     /// `tcp_sock.snd_nxt`
     tcp_snd_nxt,
     /// `tcp_sock.write_seq`

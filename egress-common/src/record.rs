@@ -52,8 +52,12 @@ pub enum RecordKind {
     SockState = 5,
     /// [`ResetRecord`], from `tcp:tcp_send_reset` and `tcp:tcp_receive_reset`.
     Reset = 6,
+    /// [`RouteRecord`], from `fib:fib_table_lookup` and `fib6:fib6_table_lookup`.
+    Route = 7,
     /// [`PacketHelloRecord`], from TC.
     PacketHello = 9,
+    /// [`ReceiveHoleRecord`], from `sock:inet_sock_set_state`.
+    ReceiveHole = 10,
     /// [`AggregateRecord`], made in user space from the aggregation map.
     Aggregate = 16,
     /// [`LossRecord`], made in user space from the loss counters.
@@ -71,7 +75,9 @@ impl RecordKind {
             4 => Self::Retransmit,
             5 => Self::SockState,
             6 => Self::Reset,
+            7 => Self::Route,
             9 => Self::PacketHello,
+            10 => Self::ReceiveHole,
             16 => Self::Aggregate,
             17 => Self::Loss,
             _ => return None,
@@ -273,8 +279,8 @@ pub struct RetransmitRecord {
     pub tcp_flags: u8,
     /// `icsk_retransmits`: timeouts in a row before this one.
     pub retransmits: u8,
-    /// Explicit padding, zero.
-    pub pad: u8,
+    /// `sacked_out`: later segments that the remote reported as received; 255 for more.
+    pub sacked: u8,
     /// Sequence number of the segment, host byte order.
     pub seq: u32,
     /// `snd_una`: first byte not acknowledged.
@@ -318,6 +324,34 @@ pub struct SockStateRecord {
     pub comm: [u8; 16],
 }
 
+/// A TCP socket of a pod was closed while segments waited in its queue for earlier ones that had not arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReceiveHoleRecord {
+    /// Kind [`RecordKind::ReceiveHole`].
+    pub header: RecordHeader,
+    /// Local address, IPv4 as `::ffff:a.b.c.d`, network byte order.
+    pub local: [u8; 16],
+    /// Remote address, likewise.
+    pub remote: [u8; 16],
+    /// Identity of the socket for its lifetime (its kernel address, only compared, never shown).
+    pub socket: u64,
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Remote port, host byte order.
+    pub remote_port: u16,
+    /// `advmss`: the largest payload that the remote was asked to send in a segment; 0 where unknown.
+    pub advertised_mss: u16,
+    /// `rx_opt.num_sacks`: ranges received beyond the hole.
+    pub ranges: u8,
+    /// Explicit padding, zero.
+    pub pad: u8,
+    /// Milliseconds since anything was received on the socket (`rcv_tstamp`): the hole is at least as old.
+    pub quiet_ms: u32,
+    /// Explicit padding, zero.
+    pub pad2: u32,
+}
+
 /// A TCP reset sent or received by this machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -344,6 +378,26 @@ pub struct ResetRecord {
     /// tells: `snd_una`, `snd_nxt`, `write_seq`, `rcv_nxt`, milliseconds since data was sent last, and since data was received
     /// last; each a word in host byte order.
     pub data: [u8; 64],
+}
+
+/// A routing table of a pod's own namespace refused what the pod wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RouteRecord {
+    /// Kind [`RecordKind::Route`].
+    pub header: RecordHeader,
+    /// Destination, IPv4 as `::ffff:a.b.c.d`, network byte order.
+    pub destination: [u8; 16],
+    /// Why, a positive errno: `EAGAIN` where this table has no route, for IPv6 `EHOSTUNREACH` there too.
+    pub error: u32,
+    /// Number of the table.
+    pub table: u32,
+    /// Destination port, host byte order, 0 if not known yet.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Explicit padding, zero.
+    pub pad: [u8; 5],
 }
 
 /// Drops of one flow that were counted in the kernel and not reported one by one, since the last record of
@@ -418,6 +472,8 @@ layout! {
     RetransmitRecord: 112;
     SockStateRecord: 120;
     ResetRecord: 152;
+    ReceiveHoleRecord: 96;
+    RouteRecord: 72;
     AggregateRecord: 104;
     LossRecord: 56;
 }

@@ -36,6 +36,12 @@ pub enum Stat {
     ResetReported,
     /// Reset records that found no room.
     ResetLost,
+    /// Route records submitted.
+    RouteReported,
+    /// Route records that found no room.
+    RouteLost,
+    /// Route records withheld by a pod's budget.
+    RouteWithheld,
     /// Not a counter: how many there are.
     Count,
 }

@@ -13,8 +13,8 @@ pub use dns::{DnsAnswer, DnsMessage, DnsType};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{
-    Aggregated, Application, Conntrack, DropSeen, Loss, Observation, PacketSeen, ResetSeen, RetransmitSeen,
-    Seen, SockStateSeen, SocketProgress, Tap,
+    Aggregated, Application, Conntrack, DropSeen, Loss, NoRouteSeen, Observation, PacketSeen,
+    ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
 };
 pub(crate) use packet::is_closing;
 pub use packet::{IcmpError, Packet, Transport, Tuple};

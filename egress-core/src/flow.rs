@@ -5,22 +5,27 @@ mod attempt;
 mod attempts;
 mod connection;
 mod datagram;
+mod diverted;
 mod dns;
 mod event;
 mod lookup;
+mod size;
 mod stall;
 mod tcp;
+mod unroutable;
 
 use std::net::IpAddr;
 
 use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
 use crate::time::Mono;
 
-pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure};
+pub use connection::{After, End, ResetBy, ResetFailure, SilenceFailure, TlsFailure, differently_far};
 pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };
-pub use event::{DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use event::{DivertedEnd, DivertedFailure, DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use size::{Alive, Gap, IcmpFate, SizeKind, TooBig};
+pub use unroutable::{Unroutable, Unroutables};
 
 /// Correlates observations. Bounded; what it had to forget is counted.
 #[derive(Debug, Default)]
@@ -29,7 +34,9 @@ pub struct Tracker {
     /// Live connections; other parts may look them up by the addresses of any of their packets.
     connections: connection::Connections,
     stalls: stall::Stalls,
+    sizes: size::Sizes,
     datagrams: datagram::Datagrams,
+    diverted: diverted::Diverted,
     dns: dns::Dns,
     /// ICMP errors made on this node, until the drops that they are about are seen.
     told: Vec<tcp::Told>,
@@ -42,6 +49,9 @@ impl Tracker {
         match &seen.seen {
             Seen::Packet(packet) => self.packet(seen, packet, out),
             Seen::Drop(dropped) => match &dropped.packet.transport {
+                Transport::Icmp(error) if size::says_too_big(error) => {
+                    self.sizes.icmp_dropped(seen, dropped, error, &mut self.connections, out);
+                }
                 Transport::Tcp { .. } => self.tcp_drop(seen, dropped, out),
                 _ => {
                     self.dns.no_socket(seen, dropped);
@@ -49,9 +59,18 @@ impl Tracker {
                 }
             },
             Seen::Retransmit(again) => self.retransmit(seen, again, out),
-            Seen::SockState(state) => self.sock_state(seen, state, out),
-            Seen::Reset(reset) => self.socket_reset(seen, reset),
-            Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::SockState(state) => {
+                let known = self.attempts.by_client(&state.tuple).is_some();
+                self.diverted.sock_state(seen, state, known, out);
+                self.sock_state(seen, state, out);
+                self.sizes.sock_state(state, &mut self.connections);
+            }
+            Seen::ReceiveHole(hole) => self.sizes.received(seen, hole, &mut self.connections, out),
+            Seen::Reset(reset) => {
+                self.diverted.reset(seen, reset);
+                self.socket_reset(seen, reset);
+            }
+            Seen::NoRoute(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
             self.dns.connection_failed(event);
@@ -85,9 +104,12 @@ impl Tracker {
         self.datagrams.tick(now, out);
         for event in out.iter_mut().skip(first) {
             self.dns.complete(event);
+            self.sizes.explain(event);
         }
+        self.sizes.tick(now, &mut self.connections, out);
         self.dns.tick(now, out);
         self.connections.tick(now, out);
+        self.diverted.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);
     }
@@ -103,7 +125,9 @@ impl Tracker {
         self.attempts.forgotten()
             + self.connections.forgotten()
             + self.datagrams.forgotten()
+            + self.diverted.forgotten()
             + self.dns.forgotten()
+            + self.sizes.forgotten()
     }
 
     fn packet(&mut self, seen: &Observation, packet: &PacketSeen, out: &mut Vec<FlowEvent>) {
@@ -117,12 +141,26 @@ impl Tracker {
             self.dns.connects(&packet.packet.tuple, seen.at);
         }
         match &packet.packet.transport {
-            Transport::Tcp { .. } => self.tcp_packet(seen, packet, out),
-            Transport::Icmp(error) => self.icmp_error(seen, packet, error, out),
+            Transport::Tcp { .. } => {
+                self.tcp_packet(seen, packet, out);
+                self.sizes.packet(seen.at, packet, &mut self.connections);
+            }
+            Transport::Icmp(error) => {
+                self.icmp_error(seen, packet, error, out);
+                if size::says_too_big(error) {
+                    self.sizes.icmp(seen, packet, error, &mut self.connections, out);
+                    self.datagrams.too_big(&error.about);
+                }
+            }
             Transport::Udp
             | Transport::Sctp { .. }
             | Transport::EchoRequest { .. }
-            | Transport::EchoReply { .. } => self.datagrams.packet(seen, packet, out),
+            | Transport::EchoReply { .. } => {
+                self.datagrams.packet(seen, packet, out);
+                if packet.tap == Tap::PodIn {
+                    self.sizes.answered(packet.packet.tuple.source.ip, seen.at);
+                }
+            }
             Transport::Other => {}
         }
     }

@@ -36,6 +36,9 @@ pub enum NodeChange {
         netns: u32,
         /// Name of its first device inside (such as `eth0`), if it could be read.
         device: Option<String>,
+        /// MTU of that device, 0 where unknown.
+        #[serde(default)]
+        mtu: u32,
     },
     /// A conntrack entry that was asked for.
     Conntrack(ConntrackAnswer),

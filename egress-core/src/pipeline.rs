@@ -8,6 +8,7 @@ mod filters;
 mod frame;
 #[cfg(test)]
 mod tests;
+mod unroutable;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use crate::cluster::ClusterChange;
 use crate::decode::{
     Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
 };
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker};
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables};
 use crate::identity::ClusterIndex;
 use crate::input::Input;
 use crate::names::DnsNames;
@@ -28,7 +29,7 @@ use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, Node
 use crate::reach::Reach;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
-use crate::verdict::{Book, SocketAddress, Subject, Verdict};
+use crate::verdict::{Book, Cause, SocketAddress, Subject, Verdict};
 
 /// Conntrack questions kept at most until they are taken.
 const QUESTIONS: usize = 1024;
@@ -46,6 +47,7 @@ pub struct Pipeline {
     index: ClusterIndex,
     node: NodeState,
     tracker: Tracker,
+    unroutable: Unroutables,
     dns_names: DnsNames,
     reach: Reach,
     book: Book,
@@ -77,6 +79,7 @@ impl Pipeline {
             index: ClusterIndex::new(node_name),
             node: NodeState::default(),
             tracker: Tracker::default(),
+            unroutable: Unroutables::default(),
             dns_names: DnsNames::default(),
             reach: Reach::default(),
             book: Book::default(),
@@ -123,6 +126,7 @@ impl Pipeline {
                 }
                 self.tracker.tick(now, &mut self.events);
                 self.judge_events();
+                self.judge_unroutable(now);
                 self.stop_waiting(now);
                 self.count_dns(now);
             }
@@ -171,7 +175,7 @@ impl Pipeline {
     /// Flows forgotten because a table was full.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.tracker.forgotten()
+        self.tracker.forgotten() + self.unroutable.forgotten()
     }
 
     fn record(&mut self, bytes: &[u8]) {
@@ -182,6 +186,7 @@ impl Pipeline {
         self.count(&seen);
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
+            Seen::NoRoute(refused) => self.unroutable.refused(seen.netns, refused, seen.at),
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
@@ -222,13 +227,13 @@ impl Pipeline {
                 self.node.set_filtering(answer);
                 self.judge_again(at);
             }
-            NodeChange::PodNetns { namespace, name, netns, device } => {
+            NodeChange::PodNetns { namespace, name, netns, device, mtu } => {
                 self.index.set_pod_netns(&namespace, &name, netns, at);
                 if let Some(ip) = self.index.pod(&namespace, &name).and_then(|pod| pod.ips.first()) {
                     self.tracker.know_netns(*ip, netns);
                 }
                 if let Some(device) = device {
-                    self.node.set_pod_device(netns, device);
+                    self.node.set_pod_device(netns, device, mtu);
                 }
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
@@ -239,6 +244,11 @@ impl Pipeline {
     /// What a packet shows beside its flow: names, and that a device carries traffic.
     fn note_packet(&mut self, seen: &Observation, packet: &PacketSeen) {
         self.node.note_traffic(seen.ifindex, packet.tap);
+        let tuple = packet.packet.tuple;
+        let opens = packet.packet.is_syn() || (tuple.protocol == 17 && tuple.destination.port == 53);
+        if packet.tap == Tap::PodOut && opens {
+            self.unroutable.tried(tuple.source.ip, tuple.destination, tuple.protocol, seen.at);
+        }
         if packet.tap != Tap::PodIn {
             return;
         }
@@ -253,7 +263,7 @@ impl Pipeline {
         }
         // Any answer to a datagram shows that the way is free.
         if client.protocol != 6 && !self.book.is_empty() {
-            self.clear(&client, None, seen.at);
+            self.clear(&client, None, seen.at, any_size);
         }
     }
 
@@ -276,11 +286,12 @@ impl Pipeline {
             self.note_reach(&event);
             match &event.outcome {
                 Outcome::Succeeded => self.succeeded(&event),
+                Outcome::Fits => self.clear(&event.client, None, event.at, |cause| cause == Cause::Mtu),
                 Outcome::Served if self.book.is_empty() => {}
-                Outcome::Served => self.clear(&event.client, None, event.at),
+                Outcome::Served => self.clear(&event.client, None, event.at, any_size),
                 Outcome::Dns(failure) if failure.outcome == DnsOutcome::NoError => {
                     self.judge_waiting_of(&event.client);
-                    self.clear(&event.client, Some(&failure.name), event.at);
+                    self.clear(&event.client, Some(&failure.name), event.at, any_size);
                 }
                 _ => self.judge_informed(event),
             }
@@ -313,10 +324,16 @@ impl Pipeline {
         }
     }
 
-    fn clear(&mut self, client: &crate::decode::Tuple, name: Option<&str>, at: Mono) {
+    fn clear(
+        &mut self,
+        client: &crate::decode::Tuple,
+        name: Option<&str>,
+        at: Mono,
+        disproved: fn(Cause) -> bool,
+    ) {
         let Some(frame) = self.frame(client, None, at) else { return };
         let subject = frame.subject(client, name.map(str::to_owned));
-        let cleared = self.book.clear(&subject);
+        let cleared = self.book.clear(&subject, disproved);
         self.out.extend(cleared);
     }
 
@@ -357,4 +374,9 @@ impl Pipeline {
         }
         self.dropped.insert((source, destination, protocol), subject);
     }
+}
+
+/// What an answer disproves: everything but that large packets die, since answers to openings are small.
+fn any_size(cause: Cause) -> bool {
+    cause != Cause::Mtu
 }

@@ -5,7 +5,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_jiffies64, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::{
+    bpf_jiffies64,
+    generated::{bpf_get_current_task, bpf_probe_read_kernel},
+};
 use egress_common::ABSENT;
 
 use crate::{
@@ -242,6 +245,13 @@ impl Sock {
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
     }
 
+    /// `inet_sport`, host byte order: it stays when a socket gives its port back, which it does before it closes.
+    #[inline(always)]
+    pub fn source_port(self) -> u16 {
+        let at = offset!(inet_sport);
+        if at == ABSENT { 0 } else { u16::from_be(read(self.address() + u64::from(at)).unwrap_or(0)) }
+    }
+
     /// Milliseconds since it received a segment (`rcv_tstamp`); 0 where the kernel does not tell.
     #[inline(always)]
     pub fn since_segment(self) -> u32 {
@@ -297,6 +307,31 @@ impl Sock {
             if bytes > u64::from(u32::MAX) { u32::MAX } else { bytes as u32 }
         };
         Some((most(received), most(sent)))
+    }
+
+    /// `rx_opt.num_sacks`: ranges received beyond a hole; 0 also where what belongs to it cannot be read.
+    #[inline(always)]
+    pub fn received_ranges(self) -> u8 {
+        let at = offset!(tcp_num_sacks);
+        if at == ABSENT || offset!(tcp_rcv_tstamp) == ABSENT {
+            return 0;
+        }
+        read(self.address() + u64::from(at)).unwrap_or(0)
+    }
+
+    /// `advmss`
+    #[inline(always)]
+    pub fn advertised_mss(self) -> u16 {
+        let at = offset!(tcp_advmss);
+        if at == ABSENT { 0 } else { read(self.address() + u64::from(at)).unwrap_or(0) }
+    }
+
+    /// `sacked_out`, 255 for more.
+    #[inline(always)]
+    pub fn sacked(self) -> u8 {
+        let at = offset!(tcp_sacked_out);
+        let count = if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) };
+        if count > 255 { 255 } else { count as u8 }
     }
 }
 
@@ -493,4 +528,88 @@ impl Conntrack {
         let at = offset!(ct_status);
         at != ABSENT && read_u32(self.0 + u64::from(at)) & CONFIRMED != 0
     }
+}
+
+/// Inode number of the network namespace of the process at hand; 0 where unknown. In an interrupt that is any process.
+#[inline(always)]
+pub fn current_netns() -> u32 {
+    let (proxy, net, inum) = (offset!(task_nsproxy), offset!(nsproxy_net), offset!(net_inum));
+    if proxy == ABSENT || net == ABSENT || inum == ABSENT {
+        return 0;
+    }
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() };
+    // A process that is ending has none.
+    let proxy = read_u64(task + u64::from(proxy));
+    if proxy == 0 {
+        return 0;
+    }
+    let net = read_u64(proxy + u64::from(net));
+    if net == 0 { 0 } else { read_u32(net + u64::from(inum)) }
+}
+
+/// `struct net *`
+#[derive(Clone, Copy)]
+pub struct Net(*const c_void);
+
+impl Net {
+    /// Takes a context argument.
+    #[inline(always)]
+    pub fn new(pointer: *const c_void) -> Self {
+        Self(pointer)
+    }
+
+    /// Inode number.
+    #[inline(always)]
+    pub fn inode(self) -> u32 {
+        load!(self.0, net_inum, u32)
+    }
+}
+
+/// `struct flowi4 *` or `struct flowi6 *`: what a route is looked up for.
+#[derive(Clone, Copy)]
+pub struct Wanted(*const c_void);
+
+impl Wanted {
+    /// Takes a context argument.
+    #[inline(always)]
+    pub fn new(pointer: *const c_void) -> Self {
+        Self(pointer)
+    }
+
+    /// Device it came in by; 1, the loopback, for what this machine sends.
+    #[inline(always)]
+    pub fn iif(self) -> u32 {
+        load!(self.0, flow_iif, u32)
+    }
+
+    /// IP protocol number.
+    #[inline(always)]
+    pub fn protocol(self) -> u8 {
+        load!(self.0, flow_proto, u8)
+    }
+
+    /// IPv4 destination as `::ffff:a.b.c.d`, and port in host byte order.
+    #[inline(always)]
+    pub fn to_v4(self) -> ([u64; 2], u16) {
+        (mapped(load!(self.0, flow4_daddr, u32)), u16::from_be(load!(self.0, flow4_dport, u16)))
+    }
+
+    /// IPv6 destination, and port in host byte order.
+    #[inline(always)]
+    pub fn to_v6(self) -> ([u64; 2], u16) {
+        (load_pair!(self.0, flow6_daddr), u16::from_be(load!(self.0, flow6_dport, u16)))
+    }
+}
+
+/// `RTN_*` type of a `struct fib6_result *`.
+#[inline(always)]
+pub fn fib6_type(result: *const c_void) -> u8 {
+    load!(result, fib6_type, u8)
+}
+
+/// Number of a `struct fib6_table *`.
+#[inline(always)]
+pub fn fib6_table(table: *const c_void) -> u32 {
+    load!(table, fib6_table_id, u32)
 }

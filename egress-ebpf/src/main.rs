@@ -19,7 +19,7 @@ use aya_ebpf::{
 use egress_common::TapPoint;
 
 use crate::{
-    kernel::{Skb, Sock},
+    kernel::{Net, Skb, Sock, Wanted},
     packet::{ETHERNET, NO_LINK_HEADER},
 };
 
@@ -63,6 +63,18 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     hooks::reset::received(Sock::new(ctx.arg(0)))
+}
+
+/// `fib_table_lookup(tb_id, flp, nhc, err)`
+#[btf_tracepoint(function = "fib_table_lookup")]
+pub fn fib_table_lookup(ctx: BtfTracePointContext) -> i32 {
+    hooks::fib::looked_up(ctx.arg(0), Wanted::new(ctx.arg(1)), ctx.arg(3))
+}
+
+/// `fib6_table_lookup(net, res, table, flp)`
+#[btf_tracepoint(function = "fib6_table_lookup")]
+pub fn fib6_table_lookup(ctx: BtfTracePointContext) -> i32 {
+    hooks::fib::looked_up_v6(Net::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), Wanted::new(ctx.arg(3)))
 }
 
 /// Ingress hook of the host side of a pod's device.

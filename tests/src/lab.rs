@@ -127,6 +127,20 @@ impl Lab {
         Ok(path)
     }
 
+    /// Adds a host beyond the internet, behind a line that takes `mtu` bytes, which serves transfers on a port.
+    pub fn add_narrow(&mut self, host: Dual, port: u16, mtu: u32) -> Result<()> {
+        self.add_far()?;
+        topology::join_narrow(&self.internet, self.netns(Place::Far), host, mtu)?;
+        self.serve_transfer(Place::Far, host, port)
+    }
+
+    /// Starts a server that takes and gives bytes, on both families of an address.
+    pub fn serve_transfer(&mut self, at: Place, host: Dual, port: u16) -> Result<()> {
+        let mut args = vec!["serve-transfer".to_owned()];
+        args.extend(listen_both(host, port));
+        self.start(at, &args)
+    }
+
     /// Starts a TCP server on both families of each address; returns when it listens.
     pub fn serve_tcp(&mut self, at: Place, listen: &[(Dual, u16)], how: TcpBehaviour) -> Result<()> {
         let mut args = vec!["serve-tcp".to_owned(), "--behaviour".to_owned(), how.as_str().to_owned()];

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, udp};
+use egress_lab::traffic::{connect, delay, dns, flood, lookup, malformed, serve, sidecar, transfer, udp};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -20,20 +20,28 @@ enum Command {
     Sweep,
     /// Accept TCP connections.
     ServeTcp(serve::Args),
+    /// Take the connections that a pod diverts to its loopback, as a mesh does.
+    ServeSidecar(sidecar::Args),
     /// Receive UDP datagrams.
     ServeUdp(udp::ServeArgs),
+    /// Take and give bytes over TCP.
+    ServeTransfer(transfer::ServeArgs),
     /// Answer DNS questions.
     ServeDns(dns::Args),
     /// Join two namespaces by a slow line.
     DelayLine(delay::Args),
     /// Open TCP connections.
     Connect(connect::Args),
+    /// Transfer bytes over TCP.
+    Transfer(transfer::Args),
     /// Resolve a name.
     Lookup(lookup::Args),
     /// Send UDP datagrams.
     SendUdp(udp::SendArgs),
     /// Send SYNs.
     Flood(flood::Args),
+    /// Send malformed packets.
+    Malformed(malformed::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,13 +74,17 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::ServeTcp(args) => serve::run(&args)?,
+        Command::ServeSidecar(args) => sidecar::run(&args)?,
         Command::ServeUdp(args) => udp::serve(&args)?,
+        Command::ServeTransfer(args) => transfer::serve(&args)?,
         Command::ServeDns(args) => dns::run(&args)?,
         Command::DelayLine(args) => delay::run(&args)?,
         Command::Connect(args) => connect::run(&args)?,
+        Command::Transfer(args) => transfer::run(&args)?,
         Command::Lookup(args) => lookup::run(&args)?,
         Command::SendUdp(args) => udp::send(&args)?,
         Command::Flood(args) => flood::run(&args)?,
+        Command::Malformed(args) => malformed::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

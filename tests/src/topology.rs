@@ -96,6 +96,32 @@ pub(crate) fn join_internet(node: &Netns, internet: &Netns) -> Result<()> {
     ))
 }
 
+/// Joins a host beyond the internet to it by a line that takes `mtu` bytes towards the host. The host itself knows
+/// nothing of that and announces segments of a full Ethernet packet.
+pub(crate) fn join_narrow(internet: &Netns, far: &Netns, host: Dual, mtu: u32) -> Result<()> {
+    far.sysctl(&quick_ipv6())?;
+    internet.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
+    internet.ip(&[
+        format!("link add narrow0 type veth peer name wan0 netns {}", far.name()),
+        "addr add 198.18.0.1/30 dev narrow0".to_owned(),
+        "addr add 2001:db8:7::1/64 dev narrow0 nodad".to_owned(),
+        format!("link set narrow0 mtu {mtu} up"),
+    ])?;
+    far.ip(&[
+        format!("addr add {}/32 dev lo", host.v4),
+        format!("addr add {}/128 dev lo nodad", host.v6),
+        "addr add 198.18.0.2/30 dev wan0".to_owned(),
+        "addr add 2001:db8:7::2/64 dev wan0 nodad".to_owned(),
+        "link set wan0 up".to_owned(),
+        format!("route add default via 198.18.0.1 src {}", host.v4),
+        format!("route add default via 2001:db8:7::1 src {}", host.v6),
+    ])?;
+    internet.ip(&[
+        format!("route add {}/32 via 198.18.0.2", host.v4),
+        format!("route add {}/128 via 2001:db8:7::2", host.v6),
+    ])
+}
+
 /// A router, without the waits that only matter on shared links.
 fn node_settings() -> Vec<(&'static str, &'static str)> {
     let mut settings = quick_ipv6();

@@ -5,8 +5,11 @@ pub mod delay;
 pub mod dns;
 pub mod flood;
 pub mod lookup;
+pub mod malformed;
 pub mod serve;
 mod short_lived;
+pub mod sidecar;
+pub mod transfer;
 pub mod udp;
 
 use anyhow::Result;

@@ -132,11 +132,13 @@ impl PodTable {
                             Ok(()) => told.netns = Some(netns.inode()),
                             Err(error) => problem = Some(error.to_string()),
                         }
+                        let (device, mtu) = netns.first_device().unzip();
                         learned.push(NodeChange::PodNetns {
                             namespace: name.namespace.clone(),
                             name: name.name.clone(),
                             netns: netns.inode(),
-                            device: netns.first_device(),
+                            device,
+                            mtu: mtu.unwrap_or(0),
                         });
                     }
                     Err(error) => problem = Some(error.to_string()),

@@ -179,9 +179,9 @@ impl Netns {
         })
     }
 
-    /// Name of the first device inside that is not the loopback (such as `eth0`), if it can be read.
+    /// Name and MTU of the first device inside that is not the loopback (such as `eth0`), if it can be read.
     #[must_use]
-    pub fn first_device(&self) -> Option<String> {
+    pub fn first_device(&self) -> Option<(String, u32)> {
         self.run(network::first_device).ok().flatten()
     }
 }
@@ -192,11 +192,13 @@ impl Netns {
 /// The path cannot be opened, or is no network namespace.
 pub fn of_pod(namespace: &str, name: &str, path: impl AsRef<Path>) -> Result<NodeChange, NetnsError> {
     let netns = Netns::open(path)?;
+    let (device, mtu) = netns.first_device().unzip();
     Ok(NodeChange::PodNetns {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         netns: netns.inode(),
-        device: netns.first_device(),
+        device,
+        mtu: mtu.unwrap_or(0),
     })
 }
 

@@ -18,24 +18,15 @@ use super::socket::NetlinkSocket;
 use super::wire::Messages;
 pub(super) use links::Link;
 
-/// Name of the first device that is not the loopback, of the calling thread's namespace.
-pub(super) fn first_device() -> Option<String> {
+/// Name and MTU of the first device that is not the loopback, of the calling thread's namespace.
+pub(super) fn first_device() -> Option<(String, u32)> {
     let mut socket = NetlinkSocket::open(libc::NETLINK_ROUTE).ok()?;
     let links = links::read(&mut socket).ok()?;
-    links.into_iter().filter(|link| !link.loopback).min_by_key(|link| link.index).map(|link| link.name)
-}
-
-/// What answers tell, all kinds at once.
-pub(super) fn decode(messages: Messages<'_>) -> NodeNetwork {
-    let mut network = NodeNetwork::default();
-    let mut links = Vec::new();
-    for message in messages {
-        links.extend(links::decode(message));
-        network.addresses.extend(addresses::decode(message));
-        network.routes.extend(routes::decode(message));
-    }
-    network.devices = roles::devices(&links, &network.routes, &[]);
-    network
+    links
+        .into_iter()
+        .filter(|link| !link.loopback)
+        .min_by_key(|link| link.index)
+        .map(|link| (link.name, link.mtu))
 }
 
 /// A device of the socket's namespace.
@@ -56,4 +47,18 @@ pub(super) fn routes(socket: &mut NetlinkSocket) -> Result<Vec<Route>, NetlinkEr
 /// The rules of policy routing of the socket's namespace.
 pub(super) fn rules(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError> {
     rules::read(socket)
+}
+
+/// What answers tell, all kinds at once.
+pub(super) fn decode(messages: Messages<'_>) -> NodeNetwork {
+    let mut network = NodeNetwork::default();
+    let mut links = Vec::new();
+    for message in messages {
+        links.extend(links::decode(message));
+        network.addresses.extend(addresses::decode(message));
+        network.routes.extend(routes::decode(message));
+        network.rules.extend(rules::decode(message));
+    }
+    network.devices = roles::devices(&links, &network.routes, &[]);
+    network
 }

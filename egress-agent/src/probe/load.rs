@@ -115,6 +115,26 @@ const TRACEPOINTS: &[Tracepoint] = &[
         classes: &["tcp_receive_reset", "tcp_event_sk"],
         layouts: &[layout(&["sk"], "tcp_receive_reset")],
     },
+    Tracepoint {
+        hook: Hook::Fib,
+        shown: "fib:fib_table_lookup",
+        event: "fib_table_lookup",
+        classes: &["fib_table_lookup"],
+        layouts: &[layout(&["tb_id", "flp", "nhc", "err"], "fib_table_lookup")],
+    },
+    Tracepoint {
+        hook: Hook::Fib6,
+        shown: "fib6:fib6_table_lookup",
+        event: "fib6_table_lookup",
+        classes: &["fib6_table_lookup"],
+        layouts: &[layout(&["net", "res", "table", "flp"], "fib6_table_lookup")],
+    },
+];
+
+/// Hooks that more can be told with than without; what is not seen where they are missing.
+const OPTIONAL: &[(Hook, &str)] = &[
+    (Hook::Fib, "blind for IPv4 routes that are missing inside a pod"),
+    (Hook::Fib6, "blind for IPv6 routes that are missing inside a pod"),
 ];
 
 /// After how long without a heartbeat the TC programs stand aside, where they outlive us.
@@ -160,7 +180,10 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
             let (state, note) = match attach(&mut ebpf, tracepoint, &kernel, &types, &resolved) {
                 Ok(losses) if losses.is_empty() => (HookState::Attached, "tp_btf".to_owned()),
                 Ok(losses) => (HookState::Degraded, format!("tp_btf, without {}", losses.join("; "))),
-                Err(reason) => (HookState::Refused, reason),
+                Err(reason) => match OPTIONAL.iter().find(|(hook, _)| *hook == tracepoint.hook) {
+                    Some((_, blind)) => (HookState::Degraded, format!("{reason}: {blind}")),
+                    None => (HookState::Refused, reason),
+                },
             };
             HookStatus { hook: tracepoint.shown.to_owned(), state, note }
         })

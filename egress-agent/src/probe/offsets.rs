@@ -17,6 +17,10 @@ pub(super) enum Hook {
     SendReset,
     /// `tcp:tcp_receive_reset`
     ReceiveReset,
+    /// `fib:fib_table_lookup`
+    Fib,
+    /// `fib6:fib6_table_lookup`
+    Fib6,
 }
 
 /// Every socket hook.
@@ -24,7 +28,22 @@ const SOCKETS: &[Hook] = &[Hook::Retransmit, Hook::SockState, Hook::SendReset, H
 /// Hooks that read packets.
 const PACKETS: &[Hook] = &[Hook::Drop, Hook::SendReset];
 /// Hooks that find a namespace.
-const ALL: &[Hook] = &[Hook::Drop, Hook::Retransmit, Hook::SockState, Hook::SendReset, Hook::ReceiveReset];
+const ALL: &[Hook] = &[
+    Hook::Drop,
+    Hook::Retransmit,
+    Hook::SockState,
+    Hook::SendReset,
+    Hook::ReceiveReset,
+    Hook::Fib,
+    Hook::Fib6,
+];
+/// Hooks that have a socket.
+const WITH_SOCKET: &[Hook] =
+    &[Hook::Drop, Hook::Retransmit, Hook::SockState, Hook::SendReset, Hook::ReceiveReset];
+/// Hooks of route look-ups.
+const LOOKUPS: &[Hook] = &[Hook::Fib, Hook::Fib6];
+const FIB: &[Hook] = &[Hook::Fib];
+const FIB6: &[Hook] = &[Hook::Fib6];
 const DROP: &[Hook] = &[Hook::Drop];
 const NONE: &[Hook] = &[];
 
@@ -81,7 +100,7 @@ const TABLE: &[Entry] = &[
     entry!(dev_ifindex, [("net_device", "ifindex")], [4], DROP, ""),
     entry!(dev_net, [("net_device", "nd_net.net")], [8], PACKETS, ""),
     entry!(net_inum, [("net", "ns.inum")], [4], ALL, ""),
-    entry!(sk_net, [("sock", "__sk_common.skc_net.net")], [8], ALL, ""),
+    entry!(sk_net, [("sock", "__sk_common.skc_net.net")], [8], WITH_SOCKET, ""),
     entry!(sk_family, [("sock", "__sk_common.skc_family")], [2], SOCKETS, ""),
     entry!(sk_state, [("sock", "__sk_common.skc_state")], [1], SOCKETS, ""),
     entry!(sk_daddr, [("sock", "__sk_common.skc_daddr")], [4], SOCKETS, ""),
@@ -102,6 +121,7 @@ const TABLE: &[Entry] = &[
     ),
     entry!(sk_dport, [("sock", "__sk_common.skc_dport")], [2], SOCKETS, ""),
     entry!(sk_num, [("sock", "__sk_common.skc_num")], [2], SOCKETS, ""),
+    entry!(inet_sport, [("inet_sock", "inet_sport")], [2], NONE, PORT),
     entry!(sk_err, [("sock", "sk_err")], [4], &[Hook::SockState], ""),
     entry!(sk_protocol, [("sock", "sk_protocol")], [2], &[Hook::SockState], ""),
     // Before 5.15 pointer and classid shared a word.
@@ -129,6 +149,25 @@ const TABLE: &[Entry] = &[
     ),
     entry!(tcp_snd_una, [("tcp_sock", "snd_una")], [4], NONE, "what was acknowledged before a retransmit"),
     entry!(tcp_mss_cache, [("tcp_sock", "mss_cache")], [4], NONE, "segment sizes of retransmits"),
+    entry!(
+        tcp_sacked_out,
+        [("tcp_sock", "sacked_out")],
+        [4],
+        NONE,
+        "small segments that live in a black hole"
+    ),
+    entry!(tcp_num_sacks, [("tcp_sock", "rx_opt.num_sacks")], [1], NONE, "holes in what a pod received"),
+    entry!(tcp_advmss, [("tcp_sock", "advmss")], [2], NONE, "the segment size that a pod announced"),
+    entry!(flow_iif, [("flowi4", "__fl_common.flowic_iif")], [4], LOOKUPS, ""),
+    entry!(flow_proto, [("flowi4", "__fl_common.flowic_proto")], [1], LOOKUPS, ""),
+    entry!(flow4_daddr, [("flowi4", "daddr")], [4], FIB, ""),
+    entry!(flow4_dport, [("flowi4", "uli.ports.dport")], [2], FIB, ""),
+    entry!(flow6_daddr, [("flowi6", "daddr")], [16], FIB6, ""),
+    entry!(flow6_dport, [("flowi6", "uli.ports.dport")], [2], FIB6, ""),
+    entry!(fib6_type, [("fib6_result", "fib6_type")], [1], FIB6, ""),
+    entry!(fib6_table_id, [("fib6_table", "tb6_id")], [4], FIB6, ""),
+    entry!(task_nsproxy, [("task_struct", "nsproxy")], [8], FIB, ""),
+    entry!(nsproxy_net, [("nsproxy", "net_ns")], [8], FIB, ""),
     entry!(tcp_snd_nxt, [("tcp_sock", "snd_nxt")], [4], NONE, PROGRESS),
     entry!(tcp_write_seq, [("tcp_sock", "write_seq")], [4], NONE, PROGRESS),
     entry!(tcp_rcv_nxt, [("tcp_sock", "rcv_nxt")], [4], NONE, PROGRESS),
@@ -141,8 +180,9 @@ const TABLE: &[Entry] = &[
 
 const CONNTRACK: &str =
     "conntrack tuples of drops (the kernel's BTF has no nf_conn: is nf_conntrack loaded?)";
-const PROGRESS: &str = "what a connection had sent and received when it was reset";
+const PORT: &str = "the ports of connections that failed to open";
 const BYTES: &str = "how much a socket sent and received";
+const PROGRESS: &str = "what a connection had sent and received when it was reset";
 /// `sizeof(struct nf_conntrack_tuple)`, which the programs copy.
 const TUPLE: u32 = 40;
 
@@ -199,10 +239,14 @@ impl Resolved {
                         && !entry.name.starts_with("tcp_bytes_"))
             }
             Hook::SockState => {
-                ["sk_", "cgroup_", "kn_", "tcp_bytes_"].iter().any(|prefix| entry.name.starts_with(prefix))
+                ["sk_", "inet_", "cgroup_", "kn_", "tcp_bytes_"]
+                    .iter()
+                    .any(|prefix| entry.name.starts_with(prefix))
+                    || ["tcp_num_sacks", "tcp_advmss"].contains(&entry.name)
             }
             Hook::SendReset => entry.name.starts_with("sk_v6"),
             Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
+            Hook::Fib | Hook::Fib6 => false,
         };
         let mut losses: Vec<&str> = self
             .missing

@@ -27,6 +27,7 @@ pub(super) struct Delivered {
     retransmits: u64,
     sock_states: u64,
     resets: u64,
+    routes: u64,
 }
 
 impl Delivered {
@@ -40,8 +41,9 @@ impl Delivered {
             Some(RecordKind::Drop) => self.drops += 1,
             Some(RecordKind::Packet | RecordKind::PacketLong | RecordKind::PacketHello) => self.packets += 1,
             Some(RecordKind::Retransmit) => self.retransmits += 1,
-            Some(RecordKind::SockState) => self.sock_states += 1,
+            Some(RecordKind::SockState | RecordKind::ReceiveHole) => self.sock_states += 1,
             Some(RecordKind::Reset) => self.resets += 1,
+            Some(RecordKind::Route) => self.routes += 1,
             Some(RecordKind::Aggregate | RecordKind::Loss) | None => {}
         }
     }
@@ -103,6 +105,7 @@ impl Stats {
             entry("retransmit", delivered.retransmits, 0, &[("ring", of(Stat::RetransmitLost))]),
             entry("sock-state", delivered.sock_states, 0, &[("ring", of(Stat::SockStateLost))]),
             entry("reset", delivered.resets, 0, &[("ring", of(Stat::ResetLost))]),
+            entry("route", delivered.routes, of(Stat::RouteWithheld), &[("ring", of(Stat::RouteLost))]),
         ]
     }
 }

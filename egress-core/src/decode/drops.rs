@@ -112,7 +112,9 @@ impl Hook {
 
 /// Judges by reason and function. `NOT_SPECIFIED` leaves the function alone to decide.
 pub(super) fn site(reason: &str, function: &str) -> DropSite {
-    by_reason(reason).unwrap_or_else(|| by_function(function))
+    // Compilers append to the names of what they specialise (`ip_fragment.constprop.0`).
+    let plain = function.split('.').next().unwrap_or(function);
+    by_reason(reason).unwrap_or_else(|| by_function(plain))
 }
 
 fn by_reason(reason: &str) -> Option<DropSite> {
@@ -215,6 +217,15 @@ fn by_function(function: &str) -> DropSite {
         | "ip6_pkt_drop"
         | "dst_discard_out"
         | "dst_discard" => DropSite::Route,
+        // They drop what is larger than the device takes, and other things: the packet's length decides.
+        "__dev_forward_skb2"
+        | "__dev_forward_skb"
+        | "br_dev_queue_push_xmit"
+        | "br_nf_dev_queue_xmit"
+        | "ip_fragment"
+        | "ip6_fragment"
+        | "ip_tunnel_xmit"
+        | "ip6_tnl_xmit" => DropSite::TooBig,
         "neigh_invalidate" | "arp_error_report" | "ndisc_error_report" | "__neigh_event_send" => {
             DropSite::Neighbour
         }
@@ -247,11 +258,15 @@ fn by_function(function: &str) -> DropSite {
     }
 }
 
+/// Every link takes packets of this length (`IPV4_MIN_MTU`: 68; the least that hosts must reassemble: 576).
+const FITS_ANYWHERE: u32 = 576;
+
 /// Refines the kind of a netfilter drop by the function, and knows what routing refuses in the forwarding functions,
 /// whose drops have no reason of their own on every kernel.
-pub(super) fn refine(site: DropSite, reason: &str, function: &str, ttl: u8) -> DropSite {
+pub(super) fn refine(site: DropSite, reason: &str, function: &str, ttl: u8, length: u32) -> DropSite {
     let forwarding = matches!(function, "ip_forward" | "ip6_forward");
     match site {
+        DropSite::TooBig if reason != "PKT_TOO_BIG" && length <= FITS_ANYWHERE => DropSite::Other,
         DropSite::Filter(FilterKind::Netfilter) if function.starts_with("nft_do_chain") => {
             DropSite::Filter(FilterKind::Nftables)
         }
@@ -290,7 +305,7 @@ mod tests {
     use super::*;
 
     fn judged(reason: &str, function: &str, ttl: u8) -> DropSite {
-        refine(site(reason, function), reason, function, ttl)
+        refine(site(reason, function), reason, function, ttl, 60)
     }
 
     #[test]

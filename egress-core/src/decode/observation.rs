@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DnsMessage, DropSite, Hook, Packet, TcpState, TlsMessage, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -32,6 +33,10 @@ pub enum Seen {
     Retransmit(RetransmitSeen),
     /// A socket changed its state.
     SockState(SockStateSeen),
+    /// A socket was closed with a hole in what it had received.
+    ReceiveHole(ReceiveHoleSeen),
+    /// A pod's own routing refused a destination.
+    NoRoute(NoRouteSeen),
     /// A TCP reset was sent or received.
     Reset(ResetSeen),
     /// Drops that were only counted.
@@ -134,6 +139,8 @@ pub struct RetransmitSeen {
     pub timeouts: u8,
     /// Since anything was received, if that is known.
     pub silence: Option<Duration>,
+    /// Later segments that the remote reported as received (SACK), 255 for more.
+    pub sacked: u8,
 }
 
 /// A change of a socket's state.
@@ -157,6 +164,19 @@ pub struct SockStateSeen {
     pub received: Option<u32>,
     /// Bytes of payload sent so far, where the kernel tells.
     pub sent: Option<u32>,
+}
+
+/// A socket of a pod was closed while segments waited in its queue for earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReceiveHoleSeen {
+    /// From the local to the remote end.
+    pub tuple: Tuple,
+    /// Ranges received beyond the hole.
+    pub ranges: u8,
+    /// Time since anything was received: the hole is at least as old.
+    pub quiet: Duration,
+    /// Largest payload that the remote was asked to send in a segment, 0 where unknown.
+    pub advertised_mss: u32,
 }
 
 /// A reset sent or received by this machine's stack.
@@ -187,6 +207,19 @@ pub struct SocketProgress {
     pub sent_ago: Duration,
     /// Since data was received last.
     pub received_ago: Duration,
+}
+
+/// A table of a pod's own routing refused a destination. Another table may have led there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRouteSeen {
+    /// Where to; the port is 0 if the program had not said yet.
+    pub destination: SocketAddress,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// How; of IPv6, a missing route looks like an unreachable one.
+    pub refusal: Refusal,
+    /// Number of the table.
+    pub table: u32,
 }
 
 /// Drops that were only counted.

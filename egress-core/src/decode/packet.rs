@@ -138,6 +138,8 @@ pub struct IcmpError {
     pub about: Tuple,
     /// TCP sequence number of that packet, if it is TCP.
     pub seq: Option<u32>,
+    /// Length of that packet, from its network header on.
+    pub length: u32,
 }
 
 impl IcmpError {
@@ -287,13 +289,14 @@ fn echo(packet: &mut Packet, request: bool, rest: [u8; 4]) {
 }
 
 fn icmp_error(packet: &mut Packet, (kind, code, v6, mtu): (u8, u8, bool, u32), payload: &[u8]) {
-    let Ok((inner, seq)) = quoted(payload, v6) else { return };
-    packet.transport = Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq }));
+    let Ok((inner, seq, length)) = quoted(payload, v6) else { return };
+    packet.transport =
+        Transport::Icmp(Box::new(IcmpError { kind, code, v6, mtu, about: inner, seq, length }));
 }
 
-/// The packet quoted in an ICMP error: its ports, and the TCP sequence number. Refused where it cannot be told which
+/// The packet quoted in an ICMP error: its ports, the TCP sequence number, and its whole length. Refused where it cannot be told which
 /// flow is meant, and where no error may be sent (RFC 1122, 3.2.2): about a later fragment, about another error.
-fn quoted(data: &[u8], v6: bool) -> Result<(Tuple, Option<u32>), PacketError> {
+fn quoted(data: &[u8], v6: bool) -> Result<(Tuple, Option<u32>, u32), PacketError> {
     let network = Network::read(data)?;
     if network.source.is_ipv6() != v6 {
         return Err("the quoted packet is of another family");
@@ -318,5 +321,5 @@ fn quoted(data: &[u8], v6: bool) -> Result<(Tuple, Option<u32>), PacketError> {
     let seq = (number == IpNumber::TCP.0)
         .then(|| payload.get(4..8).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])))
         .flatten();
-    Ok((tuple(number, network.source, sport, network.destination, dport), seq))
+    Ok((tuple(number, network.source, sport, network.destination, dport), seq, network.length))
 }

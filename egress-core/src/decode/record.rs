@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use egress_common::{
     AggregateRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
-    RESET_PROGRESS, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint,
-    flags, read_record,
+    RESET_PROGRESS, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord,
+    SockStateRecord, TapPoint, flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
-    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, Observation, Packet, PacketSeen,
-    ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap, TcpState, Transport, Tuple, dns,
-    drops, packet, tls,
+    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, NoRouteSeen, Observation, Packet,
+    PacketSeen, ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
+    TcpState, Transport, Tuple, dns, drops, packet, tls,
 };
+use crate::node::Refusal;
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
@@ -63,7 +64,12 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         RecordKind::Retransmit => Ok(retransmit(&read_record(bytes).ok_or(length)?)),
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
+        RecordKind::Route => no_route(&read_record(bytes).ok_or(length)?),
         RecordKind::Aggregate => Ok(aggregate(&read_record(bytes).ok_or(length)?, names)),
+        RecordKind::ReceiveHole => {
+            let r: ReceiveHoleRecord = read_record(bytes).ok_or(length)?;
+            Ok(receive_hole(&r))
+        }
         RecordKind::Loss => {
             let r: LossRecord = read_record(bytes).ok_or(length)?;
             Ok(observation(&r.header, Seen::Lost(Loss { count: r.count })))
@@ -84,7 +90,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
     let (packet, payload) = packet::parse(data).map_err(DecodeError::Packet)?;
     let application = question(&packet, payload);
     let (reason, function) = place(names, r.reason, r.location);
-    let site = drops::refine(drops::site(&reason, &function), &reason, &function, packet.ttl);
+    let site = drops::refine(drops::site(&reason, &function), &reason, &function, packet.ttl, packet.length);
     let input = names.function(r.dst_input);
     let has_route = r.header.flags & flags::HAS_DST != 0;
     let device = if r.header.flags & flags::NO_DEVICE != 0 { 0 } else { r.header.ifindex };
@@ -204,6 +210,7 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         mss: r.mss,
         timeouts: r.retransmits,
         silence: (r.silence_ms != 0).then(|| millis(r.silence_ms)),
+        sacked: r.sacked,
     };
     observation(&r.header, Seen::Retransmit(seen))
 }
@@ -223,6 +230,16 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         sent: has_bytes.then_some(r.header.mark),
     };
     Ok(observation(&r.header, Seen::SockState(seen)))
+}
+
+fn receive_hole(r: &ReceiveHoleRecord) -> Observation {
+    let seen = ReceiveHoleSeen {
+        tuple: ends(6, (r.local, r.local_port), (r.remote, r.remote_port)),
+        ranges: r.ranges,
+        quiet: Duration::from_millis(u64::from(r.quiet_ms)),
+        advertised_mss: u32::from(r.advertised_mss),
+    };
+    observation(&r.header, Seen::ReceiveHole(seen))
 }
 
 fn reset(r: &ResetRecord) -> Result<Observation, DecodeError> {
@@ -256,6 +273,17 @@ fn progress(data: &[u8]) -> Option<SocketProgress> {
 
 fn millis(value: u32) -> Duration {
     Duration::from_millis(u64::from(value))
+}
+
+fn no_route(r: &RouteRecord) -> Result<Observation, DecodeError> {
+    let error = i32::try_from(r.error).map_err(|_| DecodeError::Field("error"))?;
+    let seen = NoRouteSeen {
+        destination: SocketAddress { ip: address(r.destination), port: r.destination_port },
+        protocol: r.protocol,
+        refusal: Refusal::from_errno(error).ok_or(DecodeError::Field("error"))?,
+        table: r.table,
+    };
+    Ok(observation(&r.header, Seen::NoRoute(seen)))
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

@@ -41,6 +41,14 @@ impl End {
     }
 }
 
+/// Two packets from the same side came different ways or from different machines: their distances differ, as far as
+/// the usual initial TTLs (64, 128, 255) tell. One machine may begin with different ones, but is equally far.
+#[must_use]
+pub fn differently_far(one: u8, other: u8) -> bool {
+    let hops = |ttl: u8| [64, 128, 255].into_iter().find(|initial| ttl <= *initial).unwrap_or(255) - ttl;
+    hops(one) != hops(other)
+}
+
 /// An established connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -65,6 +73,8 @@ pub(crate) struct Connection {
     handshake: tls::Handshake,
     /// Its client's socket reports to us: what TC saw of a reset is not yet what the socket made of it.
     pub(super) socket_reports: bool,
+    /// That socket has left ESTABLISHED: it took the server's FIN, or was closed.
+    pub(super) socket_moved: bool,
     /// When each end was first seen to close (FIN or reset), client then server.
     pub(super) closed: [Option<Mono>; 2],
     /// A reset from the server's side that waits to be judged.

@@ -54,6 +54,8 @@ struct Flow {
     /// Questions not answered and not told.
     open: u64,
     repeated: bool,
+    /// It was told that its packets are too big: it may do better with the next, so only silence counts.
+    too_big: bool,
     dropped: Option<(Box<DropSeen>, DropRole)>,
     names: Vec<String>,
     told: bool,
@@ -164,6 +166,7 @@ impl Datagrams {
                 last: at,
                 open: 0,
                 repeated: false,
+                too_big: false,
                 dropped: None,
                 names: Vec::new(),
                 told: false,
@@ -207,6 +210,13 @@ impl Datagrams {
         }
     }
 
+    /// This flow was told that its packets are too big.
+    pub(super) fn too_big(&mut self, client: &Tuple) {
+        if let Some(flow) = self.flows.get_mut(client) {
+            flow.too_big = true;
+        }
+    }
+
     fn dropped(&mut self, seen: &Observation, dropped: &DropSeen, client: Tuple, reply: bool) {
         let name = match &dropped.application {
             Some(Application::Dns(message)) => Some(message.name.clone()),
@@ -235,8 +245,9 @@ impl Datagrams {
     /// What is due by now becomes a failure.
     pub(super) fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
         for (client, flow) in &mut self.flows {
-            let wait = if flow.dropped.is_some() { DROPPED_DUE } else { SILENT_DUE };
-            let due = flow.open > 0 && (flow.repeated || flow.told || now.since(flow.asked) >= wait);
+            let wait = if flow.dropped.is_some() && !flow.too_big { DROPPED_DUE } else { SILENT_DUE };
+            let early = flow.told || (flow.repeated && !flow.too_big);
+            let due = flow.open > 0 && (early || now.since(flow.asked) >= wait);
             if !due {
                 continue;
             }
@@ -312,12 +323,17 @@ impl Tracker {
                     || self.datagrams.flows.contains_key(&client)
             }
         };
+        if dropped.site == DropSite::TooBig {
+            self.sizes.dropped(seen, dropped, &mut self.connections, out);
+        }
         if !due {
             return;
         }
         self.dns.dropped(&client, dropped, reply, seen.at);
         self.datagrams.dropped(seen, dropped, client, reply);
-        let _ = out;
+        if dropped.site == DropSite::TooBig {
+            self.datagrams.too_big(&client);
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What correlation finds.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::connection::{ResetFailure, SilenceFailure, TlsFailure};
 use super::dns::DnsFailure;
+use super::size::TooBig;
 use crate::decode::{DropSeen, IcmpError, Tap, Tuple};
+use crate::node::Refusal;
 use crate::time::Mono;
+use crate::verdict::SocketAddress;
 
 /// A failure of a flow, or its success.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +62,19 @@ pub enum Outcome {
         /// Who sent it.
         router: IpAddr,
     },
+    /// Its packets are too big for their way, and it did not mind.
+    TooBig(Box<TooBig>),
+    /// What was too big has arrived after all.
+    Fits,
+    /// The pod's own routing refused the destination: no packet was ever sent.
+    Unroutable {
+        /// How, as far as one table tells.
+        refusal: Refusal,
+    },
     /// Name resolution failed.
     Dns(DnsFailure),
+    /// A listener on the pod's own loopback took its place and ended it.
+    Diverted(DivertedFailure),
     /// Established; then a TLS alert ended the handshake.
     Tls(TlsFailure),
     /// Established, then reset.
@@ -78,8 +93,66 @@ impl Outcome {
     pub const fn is_after_opening(&self) -> bool {
         matches!(
             self,
-            Self::Tls(_) | Self::Reset(_) | Self::Silence(_) | Self::Dropped { role: DropRole::Data, .. }
+            Self::Tls(_)
+                | Self::Reset(_)
+                | Self::Silence(_)
+                | Self::TooBig(_)
+                | Self::Dropped { role: DropRole::Data, .. }
         )
+    }
+
+    /// The drop in this machine that did the harm, if there was one.
+    #[must_use]
+    pub fn dropped(&self) -> Option<&DropSeen> {
+        match self {
+            Self::Dropped { drop, .. } => Some(drop),
+            Self::TooBig(found) => match &found.kind {
+                super::size::SizeKind::Here(drop) => Some(drop),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// A connection that a listener on the pod's own loopback ended: the sidecar of a service mesh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DivertedFailure {
+    /// How.
+    pub end: DivertedEnd,
+    /// The listener, where it was seen to take or refuse it.
+    pub listener: Option<SocketAddress>,
+    /// Command name of the process that dialled, empty if not known.
+    pub command: String,
+    /// Bytes that the process had sent, where the kernel tells.
+    pub sent: Option<u32>,
+    /// From the acceptance (for a refusal: the attempt) to the end.
+    pub after: Duration,
+}
+
+/// How a diverted connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DivertedEnd {
+    /// Nothing listened.
+    Refused,
+    /// Reset by the listener.
+    Reset,
+    /// Closed by the listener.
+    Closed,
+    /// In any other way: it served.
+    Served,
+}
+
+impl DivertedEnd {
+    /// The word of `detail.kind`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Served => "served",
+        }
     }
 }
 

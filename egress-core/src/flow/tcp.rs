@@ -58,6 +58,7 @@ impl Tracker {
         self.connections.reopened(&tuple, isn);
         let attempt = match at.tap {
             Tap::PodOut => {
+                self.diverted.note_leaving(tuple.source.ip);
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
                 attempt.syns += 1;
                 attempt.last = seen.at;
@@ -169,7 +170,7 @@ impl Tracker {
             {
                 return;
             }
-            if attempt.journey.request(Tap::UplinkOut).is_none() {
+            if attempt.journey.request(Tap::UplinkOut).is_none() && attempt.refused_by.is_none() {
                 // Made on this node: the kernel answers first and drops the packet then, which says more.
                 self.told.push(Told { at: seen.at, about: error.about, error: error.clone(), router });
                 return;
@@ -208,7 +209,11 @@ impl Tracker {
     ) {
         if !again.syn {
             self.stalls.retransmit(seen, again, out);
-            if let Some((connection, from)) = self.connections.find(&again.tuple) {
+            self.sizes.retransmit(seen, again, &mut self.connections, out);
+            // Large segments die: that is no silence of the connection.
+            if !self.sizes.explains(&again.tuple)
+                && let Some((connection, from)) = self.connections.find(&again.tuple)
+            {
                 connection.sent_again(seen.at, from, again, out);
             }
             return;
@@ -253,6 +258,10 @@ impl Tracker {
         if matches!(dropped.site, DropSite::Benign | DropSite::NoSocket) {
             return;
         }
+        if dropped.site == DropSite::TooBig {
+            self.sizes.dropped(seen, dropped, &mut self.connections, out);
+            return;
+        }
         let packet = &dropped.packet;
         let Transport::Tcp { flags, seq, ack } = packet.transport else { return };
         let (client, reply) = client_of(dropped);
@@ -262,6 +271,7 @@ impl Tracker {
             DropRole::Reply
         } else {
             let closing = crate::decode::is_closing(flags);
+            self.sizes.stopped_otherwise(seen, dropped, &mut self.connections);
             if !closing {
                 let connection = self.connections.dropped(seen.at, dropped, &client, reply);
                 self.stalls.dropped(seen, dropped, client, seq, connection, out);

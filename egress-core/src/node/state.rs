@@ -21,8 +21,8 @@ pub struct NodeState {
     programs: HashMap<(u32, u32), Vec<DeviceProgram>>,
     /// This kernel's nftables frees what a rule drops itself (6.7 and later).
     pub(super) rules_free_packets: bool,
-    /// Name of the device inside a pod, by the pod's namespace.
-    pod_devices: HashMap<u32, String>,
+    /// Name and MTU of the device inside a pod, by the pod's namespace.
+    pod_devices: HashMap<u32, (String, u32)>,
     /// Devices and directions that carried traffic since they are watched.
     carried: HashSet<(u32, Tap)>,
     /// Some flow of a pod left translated.
@@ -119,9 +119,9 @@ impl NodeState {
         self.rules_free_packets = true;
     }
 
-    /// Takes in the name of a pod's device.
-    pub fn set_pod_device(&mut self, netns: u32, name: String) {
-        self.pod_devices.insert(netns, name);
+    /// Takes in the name and the MTU of a pod's device.
+    pub fn set_pod_device(&mut self, netns: u32, name: String, mtu: u32) {
+        self.pod_devices.insert(netns, (name, mtu));
     }
 
     /// A packet was seen at a device.
@@ -178,7 +178,13 @@ impl NodeState {
     /// Name of the first device inside a pod.
     #[must_use]
     pub fn pod_device(&self, netns: u32) -> Option<String> {
-        self.pod_devices.get(&netns).cloned()
+        self.pod_devices.get(&netns).map(|(name, _)| name.clone())
+    }
+
+    /// MTU of the first device inside a pod, where it is known.
+    #[must_use]
+    pub fn pod_mtu(&self, netns: u32) -> Option<u32> {
+        self.pod_devices.get(&netns).map(|(_, mtu)| *mtu).filter(|mtu| *mtu != 0)
     }
 
     /// The address is the node's own.
@@ -195,11 +201,25 @@ impl NodeState {
     }
 
     /// The most specific route of any table; policy routing may choose another.
-    fn route_to(&self, ip: IpAddr) -> Option<&Route> {
+    pub(crate) fn route_to(&self, ip: IpAddr) -> Option<&Route> {
         self.network
             .routes
             .iter()
             .filter(|route| route.kind == "unicast" && route.destination.contains(&ip))
             .max_by_key(|route| (route.destination.prefix_len(), std::cmp::Reverse(route.priority)))
+    }
+
+    /// Device of the default route of this address's family, of any table.
+    pub(crate) fn default_device(&self, family: IpAddr) -> Option<u32> {
+        self.network
+            .routes
+            .iter()
+            .filter(|route| {
+                route.kind == "unicast"
+                    && route.destination.prefix_len() == 0
+                    && route.destination.addr().is_ipv4() == family.is_ipv4()
+            })
+            .min_by_key(|route| route.priority)
+            .map(|route| route.device)
     }
 }

@@ -102,6 +102,9 @@ impl Pipeline {
         match &event.outcome {
             Outcome::Dropped { drop, role, .. } => self.questions_of_drop(drop, *role),
             Outcome::Unanswered => self.questions_of_silence(event),
+            Outcome::Unroutable { .. } => {
+                vec![Question::Route { netns: event.netns, to: event.client.destination.ip }]
+            }
             Outcome::Dns(failure) if failure.outcome == DnsOutcome::Timeout => {
                 self.questions_of_silence(event)
             }

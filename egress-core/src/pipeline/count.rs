@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Pipeline;
 use crate::cluster::Pod;
 use crate::decode::{DropSite, Observation, Seen};
-use crate::flow::{FlowEvent, Outcome};
+use crate::flow::{DivertedEnd, FlowEvent, Outcome};
 use crate::tally::{Counted, Tally};
 use crate::time::Mono;
 use crate::verdict::Direction;
@@ -77,11 +77,14 @@ impl Pipeline {
         let outcome = match &event.outcome {
             Outcome::Unanswered | Outcome::Dropped { .. } => "timeout",
             Outcome::Refused { .. } => "refused",
-            Outcome::Unreachable { .. } => "unreachable",
-            Outcome::Reset(_) => "reset",
+            Outcome::Unreachable { .. } | Outcome::Unroutable { .. } => "unreachable",
+            Outcome::Diverted(failure) if failure.end == DivertedEnd::Refused => "refused",
+            Outcome::Diverted(_) | Outcome::Reset(_) => "reset",
             Outcome::Dns(_)
             | Outcome::Tls(_)
             | Outcome::Silence(_)
+            | Outcome::TooBig(_)
+            | Outcome::Fits
             | Outcome::Succeeded
             | Outcome::Served => {
                 return;

@@ -68,10 +68,7 @@ impl Pipeline {
 
     /// Makes the verdict of a failure, or revises one.
     pub(super) fn judge(&mut self, event: &FlowEvent) {
-        let drop = match &event.outcome {
-            Outcome::Dropped { drop, .. } => Some(&**drop),
-            _ => None,
-        };
+        let drop = event.outcome.dropped();
         let translation = translation(event, drop);
         let forwarded = translation.destination;
         let Some(frame) = self.frame(&event.client, forwarded, event.first) else { return };
@@ -123,6 +120,7 @@ impl Pipeline {
             lost: self.lost_since(event.first),
             pod_netns,
             pod_device: pod_netns.and_then(|netns| self.node.pod_device(netns)),
+            pod_mtu: pod_netns.and_then(|netns| self.node.pod_mtu(netns)),
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(mut judgement) = verdict::judge(&case) else { return };

@@ -2,8 +2,12 @@
 
 mod connection;
 mod dns;
+mod mesh;
+mod mtu;
+mod route;
 mod segments;
 mod tcp;
+mod upstream;
 mod wire;
 
 use std::sync::Arc;
@@ -51,8 +55,17 @@ impl World {
         };
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {
-            reasons: vec![(7, "NETFILTER_DROP".to_owned()), (3, "NO_SOCKET".to_owned())],
-            functions: vec![(1000, 2000, "nft_do_chain".to_owned()), (5000, 6000, "ip_forward".to_owned())],
+            reasons: [(7, "NETFILTER_DROP"), (3, "NO_SOCKET"), (30, "IP_INNOROUTES"), (31, "QDISC_DROP")]
+                .map(|(number, name)| (number, name.to_owned()))
+                .to_vec(),
+            functions: [
+                (1000, 2000, "nft_do_chain"),
+                (5000, 6000, "ip_forward"),
+                (7000, 8000, "ip_error"),
+                (9000, 10_000, "__dev_queue_xmit"),
+            ]
+            .map(|(start, end, name)| (start, end, name.to_owned()))
+            .to_vec(),
         });
         world
     }

@@ -122,9 +122,9 @@ impl Book {
         Some(Arc::clone(&entry.verdict))
     }
 
-    /// The same traffic succeeded: its open verdicts are cleared.
-    pub fn clear(&mut self, subject: &Subject) -> Vec<Arc<Verdict>> {
-        self.clear_where(subject, |_| true)
+    /// The same traffic succeeded: its open verdicts are cleared, as far as that disproves their causes.
+    pub fn clear(&mut self, subject: &Subject, disproved: fn(Cause) -> bool) -> Vec<Arc<Verdict>> {
+        self.clear_where(subject, |entry| disproved(entry.verdict.cause))
     }
 
     /// The same connection can be established: open verdicts on that are cleared.
@@ -132,7 +132,7 @@ impl Book {
         self.clear_where(subject, |entry| !entry.after_opening)
     }
 
-    fn clear_where(&mut self, subject: &Subject, healed: fn(&Entry) -> bool) -> Vec<Arc<Verdict>> {
+    fn clear_where(&mut self, subject: &Subject, healed: impl Fn(&Entry) -> bool) -> Vec<Arc<Verdict>> {
         let Some(entries) = self.by_subject.get_mut(subject) else { return Vec::new() };
         let cleared: Vec<Entry> = entries.extract_if(.., |entry| healed(entry)).collect();
         if entries.is_empty() {

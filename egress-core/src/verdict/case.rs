@@ -45,6 +45,8 @@ pub struct Case<'a> {
     pub lost: u64,
     /// Name of the device inside the pod.
     pub pod_device: Option<String>,
+    /// MTU of that device, where it is known.
+    pub pod_mtu: Option<u32>,
     /// Name the pod resolved to the peer's address.
     pub name: Option<String>,
 }
@@ -136,6 +138,7 @@ impl Case<'_> {
         match (self.protocol(), role) {
             (Protocol::Tcp, Some(DropRole::Reply)) => "SYN-ACK",
             (Protocol::Tcp, Some(DropRole::Data)) => "segment",
+            (Protocol::Tcp, _) if matches!(self.event.outcome, Outcome::TooBig(_)) => "segment",
             (Protocol::Tcp, _) => "SYN",
             (Protocol::Udp, Some(DropRole::Reply)) if self.affects() == Affects::Dns => "DNS answer",
             (Protocol::Udp, _) if self.affects() == Affects::Dns => "DNS question",

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::{Evidence, Stage};
 use crate::decode::{ClientHello, Tap};
-use crate::flow::Outcome;
+use crate::flow::{DivertedEnd, DivertedFailure, Outcome};
 use crate::time::{ClockOffset, Mono};
 
 /// Pieces of evidence that a verdict keeps.
@@ -15,7 +15,11 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     let mut list = Vec::new();
     let mut say = |at: Mono, stage, text: String| list.push(Evidence { time: at.wall(clock), stage, text });
     let journey = &case.event.journey;
-    let packet = case.packet_word();
+    let packet = match &case.event.outcome {
+        // Of an established connection its opening was seen.
+        Outcome::TooBig(_) if case.event.client.protocol == 6 => "SYN",
+        _ => case.packet_word(),
+    };
     let device = |index| case.node.device_name(index).unwrap_or_else(|| format!("device {index}"));
     let sightings = [
         (journey.request(Tap::PodOut), Stage::Pod, "left the pod by"),
@@ -60,13 +64,18 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             let text = format!("ICMP type {} code {} from {router}", error.kind, error.code);
             say(case.event.at, stage, text);
         }
+        Outcome::Diverted(failure) => say(case.event.at, stage, diverted(case, failure)),
+        Outcome::Unroutable { .. } => {
+            let text = "the pod's own routing refused the destination: connect() failed at once".to_owned();
+            say(case.event.last, stage, text);
+        }
         Outcome::Dns(failure) => {
             let text =
                 format!("DNS outcome {} after asking {}", failure.outcome.as_str(), failure.asked.join(", "));
             say(case.event.at, stage, text);
         }
         Outcome::Tls(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.after), &mut say);
             let what = match failure.alert {
                 Some(alert) => format!("the fatal TLS alert {}", super::causes::tls_failure::name(alert)),
                 None => {
@@ -76,7 +85,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.at, stage, format!("the {} sent {what}", failure.by.as_str()));
         }
         Outcome::Reset(failure) => {
-            hello(failure.hello.as_deref(), case.event.first, &mut say);
+            hello(failure.hello.as_deref(), case.event.at.before(failure.lived), &mut say);
             let ttl = match (failure.ttl, failure.answer_ttl) {
                 (Some(ttl), Some(answer)) => format!(" with TTL {ttl}; the SYN-ACK had {answer}"),
                 _ => String::new(),
@@ -101,10 +110,35 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
                 say(case.event.at, Stage::Pod, format!("the {whose}'s socket gave up"));
             }
         }
-        Outcome::Succeeded | Outcome::Served => {}
+        Outcome::TooBig(found) => {
+            for (at, stage, text) in super::causes::mtu::evidence(case, found) {
+                say(at, stage, text);
+            }
+        }
+        Outcome::Fits | Outcome::Succeeded | Outcome::Served => {}
     }
     list.sort_by_key(|piece| piece.time);
     list
+}
+
+/// What the sockets of the pod told.
+fn diverted(case: &Case<'_>, failure: &DivertedFailure) -> String {
+    let who = if failure.command.is_empty() { "a process" } else { failure.command.as_str() };
+    let end = match failure.end {
+        DivertedEnd::Refused => "was refused",
+        DivertedEnd::Reset => "was reset",
+        DivertedEnd::Closed | DivertedEnd::Served => "was closed by the other end",
+    };
+    let by = failure.listener.map_or_else(
+        || " inside the pod".to_owned(),
+        |at| format!(", met the listener {} inside the pod and", socket_address(at)),
+    );
+    let after = failure.after.as_micros();
+    format!("{who} dialled {}{by} {end} after {after} µs", case.address())
+}
+
+fn socket_address(at: crate::verdict::SocketAddress) -> String {
+    std::net::SocketAddr::new(at.ip, at.port).to_string()
 }
 
 /// What the client offered; said at the begin, where the connection is not old.

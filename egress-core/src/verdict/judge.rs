@@ -97,8 +97,12 @@ const ORDER: &[Judge] = &[
 /// Decides. `None` for what is no failure.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Option<Judgement> {
-    if !is_harm(case) {
+    if !is_harm(case) || causes::route_drop::is_routed(case) {
         return None;
+    }
+    if matches!(case.event.outcome, crate::flow::Outcome::Diverted(_)) {
+        // Sockets tell of it, and no packet: without a sidecar there is nothing to say.
+        return causes::mesh_blocked::judge(case);
     }
     Some(ORDER.iter().find_map(|judge| judge(case)).unwrap_or_else(|| causes::unknown::judge(case)))
 }

@@ -4,7 +4,7 @@ use super::case::Case;
 use super::judge::Judgement;
 use super::{Cause, Hop, HopOutcome, PathHop, PeerKind, Stage};
 use crate::decode::Tap;
-use crate::flow::{DnsOutcome, Outcome};
+use crate::flow::{DnsOutcome, Outcome, SizeKind};
 
 /// Builds the path of a judged case.
 #[must_use]
@@ -13,7 +13,7 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
     if judgement.stage == Stage::Pod {
         return path;
     }
-    if let Outcome::Dropped { .. } = case.event.outcome {
+    if case.event.outcome.dropped().is_some() {
         // Inside the pod at the other end.
         if judgement.stage == Stage::Upstream {
             path.push(hop(Hop::Node, None, HopOutcome::Passed));
@@ -28,6 +28,11 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         return path;
     }
     let journey = &case.event.journey;
+    // Nothing was seen to be dropped, but the node is where it ended, on its way out or back.
+    if judgement.stage == Stage::Node && matches!(judgement.cause, Cause::RouteDrop | Cause::LocalResource) {
+        path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+        return path;
+    }
     if let Some(left) = journey.request(Tap::UplinkOut) {
         let translated = left.tuple.source.ip != case.event.client.source.ip
             || left.tuple.destination != case.event.client.destination;
@@ -67,6 +72,9 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });
+    if judgement.cause == Cause::MeshBlocked {
+        return broken(Hop::Pod, Some("lo".to_owned()), HopOutcome::Refused, judgement);
+    }
     if judgement.stage == Stage::Pod {
         let outcome = match case.event.outcome {
             Outcome::Tls(_) => HopOutcome::Refused,
@@ -82,6 +90,11 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
         // An error is an answer: only a question that got none met silence.
         Cause::DnsFailure => match &case.event.outcome {
             Outcome::Dns(failure) if failure.outcome != DnsOutcome::Timeout => HopOutcome::Refused,
+            _ => HopOutcome::Silent,
+        },
+        // A router that says so has dropped it; who says nothing is silent.
+        Cause::Mtu => match &case.event.outcome {
+            Outcome::TooBig(found) if matches!(found.kind, SizeKind::Icmp(_)) => HopOutcome::Dropped,
             _ => HopOutcome::Silent,
         },
         Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
@@ -100,7 +113,7 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
 
 fn node_end(case: &Case<'_>, cause: Cause) -> HopOutcome {
     match cause {
-        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource => {
+        Cause::PolicyDrop | Cause::FirewallDrop | Cause::RouteDrop | Cause::LocalResource | Cause::Mtu => {
             HopOutcome::Dropped
         }
         Cause::UpstreamRefused => HopOutcome::Refused,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::{Case, Judgement};
 use crate::decode::{DropSeen, Tap};
 use crate::flow::FlowEvent;
 use crate::node::{NodeState, Question, Refusal, Route, Routed, RoutingDecision};
@@ -167,4 +168,19 @@ pub(crate) fn refusal(decision: &RoutingDecision<'_>) -> Option<Refusal> {
 pub(crate) fn outdated(event: &FlowEvent, drop: &DropSeen, node: &NodeState) -> bool {
     let input = input(drop, node);
     refusal(&node.route(&routed(event, drop, node, input.as_deref()))).is_none()
+}
+
+/// Names the gateway by which a packet left the node by this device, where policy routing (an egress gateway) chose it.
+pub(super) fn by_gateway(case: &Case<'_>, left_by: u32, judgement: Judgement) -> Judgement {
+    let input = case.event.journey.request(Tap::PodOut).and_then(|left| case.node.device_name(left.ifindex));
+    let Some((Some(rule), route, _)) = forwarded_by(case.event, case.node, input.as_deref()) else {
+        return judgement;
+    };
+    match route.gateway {
+        Some(gateway) if route.device == left_by => judgement.with("gateway", gateway.to_string()).hint(format!(
+            "policy routing (ip rule {rule}) sends this by the gateway {gateway}: look there first, whether it forwards \
+             it and translates its source"
+        )),
+        _ => judgement,
+    }
 }

@@ -53,7 +53,7 @@ pub fn retransmitted(sk: Sock, skb: Skb) -> i32 {
         (*record).state = state;
         (*record).tcp_flags = tcp_flags;
         (*record).retransmits = sk.retransmits();
-        (*record).pad = 0;
+        (*record).sacked = sk.sacked();
         (*record).seq = seq;
         (*record).snd_una = sk.unacknowledged();
         (*record).mss = sk.mss();

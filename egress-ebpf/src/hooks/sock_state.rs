@@ -5,7 +5,7 @@
 //! ```
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
-use egress_common::{NETNS_POD, RecordKind, SockStateRecord, Stat, flags};
+use egress_common::{NETNS_POD, ReceiveHoleRecord, RecordKind, SockStateRecord, Stat, flags};
 
 use crate::{
     emit::{Slot, Wake, header, zero},
@@ -18,6 +18,8 @@ use crate::{
 pub const TCP_SYN_SENT: u8 = 2;
 /// `TCP_ESTABLISHED`
 const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_FIN_WAIT1`: the process closed it first.
+const TCP_FIN_WAIT1: u8 = 4;
 /// `TCP_CLOSE`
 const TCP_CLOSE: u8 = 7;
 
@@ -41,6 +43,9 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     if entry.kind != NETNS_POD && old != TCP_SYN_SENT {
         return 0;
     }
+    if old == TCP_ESTABLISHED && (new == TCP_FIN_WAIT1 || new == TCP_CLOSE) {
+        report_hole(sk, netns, pod_slot);
+    }
     let Some(mut slot) =
         Slot::<SockStateRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
     else {
@@ -55,7 +60,7 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         (*record).remote = bytes(remote);
         (*record).socket = sk.address();
         (*record).cgroup = sk.cgroup();
-        (*record).local_port = sk.local_port();
+        (*record).local_port = if new == TCP_CLOSE { closed_port(sk) } else { sk.local_port() };
         (*record).remote_port = sk.remote_port();
         (*record).protocol = u16::from(TCP);
         (*record).old_state = old;
@@ -79,4 +84,42 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     }
     slot.submit();
     0
+}
+
+/// The local port of a socket that closes.
+#[inline(always)]
+fn closed_port(sk: Sock) -> u16 {
+    let port = sk.local_port();
+    if port == 0 { sk.source_port() } else { port }
+}
+
+/// The socket is closed with segments in its queue that wait for earlier ones.
+#[inline(always)]
+fn report_hole(sk: Sock, netns: u32, pod_slot: u32) {
+    let ranges = sk.received_ranges();
+    if ranges == 0 {
+        return;
+    }
+    let Some(mut slot) =
+        Slot::<ReceiveHoleRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
+    else {
+        return;
+    };
+    let record = slot.record();
+    let (local, remote) = sk.addresses();
+    // SAFETY: the place is as large as the record, and every field is written.
+    unsafe {
+        (*record).header = header(RecordKind::ReceiveHole, 0, netns, 0, pod_slot);
+        (*record).local = bytes(local);
+        (*record).remote = bytes(remote);
+        (*record).socket = sk.address();
+        (*record).local_port = closed_port(sk);
+        (*record).remote_port = sk.remote_port();
+        (*record).advertised_mss = sk.advertised_mss();
+        (*record).ranges = ranges;
+        (*record).pad = 0;
+        (*record).quiet_ms = sk.since_segment();
+        (*record).pad2 = 0;
+    }
+    slot.submit();
 }

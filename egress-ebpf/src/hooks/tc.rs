@@ -230,8 +230,8 @@ fn classify_tcp(packet: &Packet<'_>, network: &Network) -> Option<PacketClass> {
         return Some(PacketClass::Dns);
     }
     // A plaintext alert is 5 bytes of record header and 2 of alert, an encrypted one 24 in all (TLS 1.3; 30 behind a
-    // ChangeCipherSpec, which has 6 itself) or 31 (TLS 1.2); a ClientHello and a second flight are not that small.
-    if !matches!(payload, 6 | 7 | 24 | 30 | 31) && !(48..=HELLO_MAX).contains(&payload) {
+    // ChangeCipherSpec, which has 6 itself) or 23 or 31 (TLS 1.2); a ClientHello and a second flight are not that small.
+    if !matches!(payload, 6 | 7 | 23 | 24 | 30 | 31) && !(48..=HELLO_MAX).contains(&payload) {
         return None;
     }
     let [kind, major, _, high, low, message] = packet.load::<[u8; 6]>(at + head)?;

@@ -73,7 +73,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 ("ttl", "64"),
                 ("ttl_of_syn_ack", "63"),
             ],
-            says: &[("/summary", "another machine than the server made it")],
+            says: &[("/summary", "another machine than the one that accepted it")],
             peer: (SLOW.of(Family::V4), TLS),
             ..verdict(Family::V4)
         }),

@@ -55,10 +55,16 @@ pub enum Manner {
     Late,
     /// Sends, reads the same back, pauses, does it again.
     Pause,
+    /// Reads until the server closes, and sends nothing.
+    Watch,
+    /// Closes at once.
+    Close,
     /// Closes with a reset (SO_LINGER 0).
     Reset,
     /// Begins to connect and gives up at once.
     Abandon,
+    /// Connects, sends nothing and closes.
+    Open,
 }
 
 /// Runs it and prints the result.
@@ -155,11 +161,12 @@ fn connect(peer: SocketAddr, args: &Args) -> io::Result<()> {
             stream.write_all(&[b'x'; 16])?;
             stream.read_to_end(&mut Vec::new()).map(drop)
         }
+        Manner::Watch => stream.read_to_end(&mut Vec::new()).map(drop),
         Manner::Reset => {
             talk(&mut stream, args.bytes, args.piece)?;
             linger_zero(&stream)
         }
-        Manner::Abandon => Ok(()),
+        Manner::Abandon | Manner::Close | Manner::Open => Ok(()),
     }
 }
 

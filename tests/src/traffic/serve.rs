@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +18,9 @@ pub struct Args {
     /// What to do with a connection.
     #[arg(long, value_enum, default_value_t = Behaviour::Echo)]
     pub behaviour: Behaviour,
+    /// Listen with a backlog of one and never accept.
+    #[arg(long)]
+    pub deaf: bool,
 }
 
 /// What a server does with a connection.
@@ -48,6 +52,15 @@ pub fn run(args: &Args) -> Result<()> {
         .iter()
         .map(|address| TcpListener::bind(address).with_context(|| format!("listening on {address}")))
         .collect::<Result<_>>()?;
+    if args.deaf {
+        for listener in &listeners {
+            shrink_backlog(listener)?;
+        }
+        super::announce_ready()?;
+        loop {
+            std::thread::park();
+        }
+    }
     super::announce_ready()?;
     let behaviour = args.behaviour;
     std::thread::scope(|scope| {
@@ -60,6 +73,16 @@ pub fn run(args: &Args) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// A listener may be told again to listen: with a backlog of one connection.
+fn shrink_backlog(listener: &TcpListener) -> Result<()> {
+    // SAFETY: a plain system call on an open descriptor.
+    if unsafe { libc::listen(listener.as_raw_fd(), 1) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error()).context("setting the backlog")
+    }
 }
 
 /// A connection that fails is the client's affair.

@@ -1,6 +1,7 @@
 //! UDP servers and clients.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +18,9 @@ pub struct ServeArgs {
     /// Do not answer.
     #[arg(long)]
     pub silent: bool,
+    /// Do not even read, with the smallest receive buffer there is.
+    #[arg(long)]
+    pub deaf: bool,
 }
 
 /// Sends datagrams.
@@ -30,6 +34,12 @@ pub struct SendArgs {
     /// Wait this many seconds for an answer to each; 0: send only.
     #[arg(long, default_value_t = 0.0)]
     pub answer: f64,
+    /// Make each datagram so many bytes long.
+    #[arg(long)]
+    pub size: Option<usize>,
+    /// Forbid fragmentation and ignore what path-MTU discovery says (`IP_PMTUDISC_PROBE`).
+    #[arg(long)]
+    pub no_fragment: bool,
 }
 
 /// Receives until killed.
@@ -39,6 +49,15 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         .iter()
         .map(|address| UdpSocket::bind(address).with_context(|| format!("binding {address}")))
         .collect::<Result<_>>()?;
+    if args.deaf {
+        for socket in &sockets {
+            shrink_buffer(socket)?;
+        }
+        super::announce_ready()?;
+        loop {
+            std::thread::park();
+        }
+    }
     super::announce_ready()?;
     let silent = args.silent;
     std::thread::scope(|scope| {
@@ -55,6 +74,23 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The smallest receive buffer: a few packets.
+fn shrink_buffer(socket: &UdpSocket) -> Result<()> {
+    let bytes: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
+    // SAFETY: the option's value is a live integer of the size given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const bytes).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("setting the buffer") }
 }
 
 /// Sends and prints the result.
@@ -86,9 +122,14 @@ fn exchange(args: &SendArgs) -> (u64, std::io::Result<()>) {
         if args.answer > 0.0 {
             socket.set_read_timeout(Some(Duration::from_secs_f64(args.answer)))?;
         }
+        if args.no_fragment {
+            forbid_fragments(&socket, args.peer.is_ipv4())?;
+        }
+        let mut message = b"<13>Oct 11 22:14:15 api-client app: hello".to_vec();
+        message.resize(args.size.unwrap_or(message.len()), b'x');
         let mut last = Ok(());
         for _ in 0..args.count {
-            socket.send(b"<13>Oct 11 22:14:15 api-client app: hello")?;
+            socket.send(&message)?;
             last = if args.answer > 0.0 { socket.recv(&mut [0; 2048]).map(drop) } else { Ok(()) };
             if last.is_ok() {
                 done += 1;
@@ -97,4 +138,18 @@ fn exchange(args: &SendArgs) -> (u64, std::io::Result<()>) {
         last
     })();
     (done, result)
+}
+
+fn forbid_fragments(socket: &UdpSocket, v4: bool) -> std::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let (level, option, value) = if v4 {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(std::io::Error::other)?;
+    // SAFETY: the option's value is a live `int` of the size given.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

@@ -70,7 +70,6 @@ status:
         workload: Some("Deployment/api".to_owned()),
         finished: false,
         ready: true,
-        trouble: None,
         containers: vec![
             Container {
                 name: "main".to_owned(),
@@ -84,6 +83,7 @@ status:
             },
         ],
         dns: PodDns::default(),
+        trouble: None,
         // The annotation is for file sources only.
         netns_path: None,
     };

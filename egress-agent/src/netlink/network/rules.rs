@@ -48,7 +48,7 @@ pub(super) fn read(socket: &mut NetlinkSocket) -> Result<Vec<Rule>, NetlinkError
     Ok(rules)
 }
 
-fn decode(message: Message<'_>) -> Option<Rule> {
+pub(super) fn decode(message: Message<'_>) -> Option<Rule> {
     if message.kind != libc::RTM_NEWRULE {
         return None;
     }

@@ -37,7 +37,7 @@ fn a_pods_device_is_reported_when_it_comes_and_when_it_goes() {
     let (_, took) = await_event(&told, |now| role(now, "veth0") == Some(DeviceRole::Pod));
     println!("reported {took:?} after `ip link add` returned");
     assert!(took < Duration::from_millis(500), "{took:?}");
-    assert_eq!(pod.first_device().as_deref(), Some("eth0"));
+    assert_eq!(pod.first_device(), Some(("eth0".to_owned(), 1500)));
 
     run(&node, "ip link del veth0");
     await_event(&told, |now| role(now, "veth0").is_none());

@@ -78,9 +78,12 @@ impl Tracker {
     /// The stack of this machine sent or received a reset.
     pub(in crate::flow) fn socket_reset(&mut self, seen: &Observation, reset: &ResetSeen) {
         let Some((connection, end)) = self.connections.find(&reset.tuple) else { return };
-        // The socket's own state says whether it still wanted something.
-        if reset.sent || end == End::Server || reset.state != Some(TcpState::Established) {
-            return;
+        match (reset.sent, end) {
+            (true, End::Client) => return connection.close(End::Client, seen.at),
+            (true, End::Server) if reset.state.is_some() => return connection.reset_sent(),
+            // The socket's own state says whether it still wanted something.
+            (false, End::Client) if reset.state == Some(TcpState::Established) => {}
+            _ => return,
         }
         connection.reset_taken(seen.at, reset.progress);
         let id = connection.id;

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::{Connection, End};
+use super::{Connection, End, differently_far};
 use crate::decode::{ClientHello, SocketProgress, Tap};
 use crate::flow::event::{DropRole, FlowEvent, Outcome, Sighting};
 use crate::time::Mono;
@@ -97,10 +97,11 @@ pub struct ResetFailure {
 }
 
 impl ResetFailure {
-    /// Another machine made the reset than accepted the connection.
+    /// Another machine made the reset than the one that accepted the connection.
     #[must_use]
     pub fn foreign(&self) -> bool {
-        self.by == ResetBy::Upstream && matches!((self.ttl, self.answer_ttl), (Some(a), Some(b)) if a != b)
+        let ttls = self.ttl.zip(self.answer_ttl);
+        self.by == ResetBy::Upstream && ttls.is_some_and(|(ttl, answer)| differently_far(ttl, answer))
     }
 }
 
@@ -117,6 +118,8 @@ pub(super) struct Pending {
     progress: Option<SocketProgress>,
     /// The client's socket took it.
     taken: bool,
+    /// A socket of a local pod sent it.
+    sent_here: bool,
 }
 
 impl Connection {
@@ -135,6 +138,11 @@ impl Connection {
             Tap::UplinkOut => return,
         };
         place.get_or_insert(sighting);
+    }
+
+    /// A socket of a local pod, the server, sent a reset.
+    pub(super) fn reset_sent(&mut self) {
+        self.reset.get_or_insert_default().sent_here = true;
     }
 
     /// The client's socket was reset.
@@ -177,7 +185,7 @@ impl Connection {
     fn failure(&self, pending: &Pending) -> Option<ResetFailure> {
         let by = match pending {
             Pending { uplink: Some(_), .. } => ResetBy::Upstream,
-            Pending { pod: Some(_), .. } => ResetBy::Pod,
+            Pending { pod: Some(_), .. } | Pending { sent_here: true, .. } => ResetBy::Pod,
             Pending { client: Some(_), .. } if self.answer_came_from_afar() => ResetBy::Node,
             _ => ResetBy::Unseen,
         };

@@ -11,6 +11,8 @@ use crate::time::Mono;
 const SILENCE: Duration = Duration::from_secs(5);
 /// … so often.
 const AGAIN: u32 = 3;
+/// What is sent again was first sent within this time before.
+const FIRST_SENT: Duration = Duration::from_secs(1);
 /// Two readings of the kernel's clock of ticks are the same moment within this.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -115,15 +117,17 @@ impl Connection {
             return;
         }
         let since = self.stuck.as_ref().map_or(at, |stuck| stuck.since);
+        // The data that is sent again was first sent a little before.
+        let since_then = |when: Mono| when >= since.before(FIRST_SENT);
         let outcome = match (&self.dropped, &self.icmp) {
             // The same segments, dropped here: told as that when they are sent again.
-            (Some((when, _, end)), _) if *end == of && *when >= since => return,
-            (Some((when, drop, _)), _) if *when >= since => {
+            (Some((when, _, end)), _) if *end == of && since_then(*when) => return,
+            (Some((when, drop, _)), _) if since_then(*when) => {
                 Outcome::Dropped { drop: drop.clone(), role: DropRole::Data, names: Vec::new() }
             }
             // Too big: the business of path MTU discovery.
             (_, Some((_, error, _))) if error.mtu != 0 || (error.v6 && error.kind == 2) => return,
-            (_, Some((when, error, router))) if *when >= since => {
+            (_, Some((when, error, router))) if since_then(*when) => {
                 Outcome::Unreachable { error: IcmpError::clone(error), router: *router }
             }
             _ => Outcome::Silence(self.silence_failure(at, of, gave_up)),

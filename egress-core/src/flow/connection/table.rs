@@ -68,6 +68,7 @@ impl Connections {
             journey: attempt.journey.clone(),
             handshake: super::tls::Handshake::default(),
             socket_reports: false,
+            socket_moved: false,
             closed: [None; 2],
             reset: None,
             node_reset: None,

@@ -121,7 +121,7 @@ pub(super) fn again(millis: u64, from: End, to: End, una: u32, length: u32, sile
         state: 1,
         tcp_flags: 24,
         retransmits: 1,
-        pad: 0,
+        sacked: 0,
         seq: CLIENT_ISN.wrapping_add(1).wrapping_add(una),
         snd_una: CLIENT_ISN.wrapping_add(1).wrapping_add(una),
         mss: 1448,

@@ -1,10 +1,10 @@
 //! Records as the kernel would write them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use egress_common::{
     DropRecord, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordHeader, RecordKind,
-    RetransmitRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
+    RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
 };
 use etherparse::PacketBuilder;
 
@@ -42,6 +42,7 @@ pub(super) enum Flag {
     Syn,
     SynAck,
     Rst,
+    Fin,
     Data,
 }
 
@@ -54,6 +55,7 @@ pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
         Flag::Syn => builder.syn(),
         Flag::SynAck => builder.syn().ack(isn.wrapping_add(1)),
         Flag::Rst => builder.rst().ack(isn.wrapping_add(1)),
+        Flag::Fin => builder.fin().ack(isn.wrapping_add(1)),
         Flag::Data => builder.ack(9),
     };
     let mut bytes = Vec::new();
@@ -134,6 +136,35 @@ pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
     record_bytes(&record).to_vec()
 }
 
+/// The node dropped a packet for this reason, in this function (numbers as the world names them).
+pub(super) fn dropped_by(millis: u64, packet: &[u8], reason: u32, location: u64) -> Vec<u8> {
+    let bytes = dropped(millis, packet);
+    let mut record: DropRecord = egress_common::read_record(&bytes).unwrap();
+    record.reason = reason;
+    record.location = location;
+    record_bytes(&record).to_vec()
+}
+
+/// A table of a pod's namespace has no route.
+pub(super) fn no_route(millis: u64, netns: u32, to: IpAddr, port: u16) -> Vec<u8> {
+    let destination = match to {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    let mut header = header(RecordKind::Route, millis, 0);
+    header.netns = netns;
+    let record = RouteRecord {
+        header,
+        destination,
+        error: 11,
+        table: 254,
+        destination_port: port,
+        protocol: 6,
+        pad: [0; 5],
+    };
+    record_bytes(&record).to_vec()
+}
+
 /// The client's stack sent its SYN again.
 pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
     let record = RetransmitRecord {
@@ -147,7 +178,7 @@ pub(super) fn syn_again(millis: u64, from: End, to: End) -> Vec<u8> {
         state: 2,
         tcp_flags: 2,
         retransmits: 1,
-        pad: 0,
+        sacked: 0,
         seq: 1,
         snd_una: 1,
         mss: 1460,

@@ -1,8 +1,72 @@
-//! `mesh-blocked`: a sidecar on the pod's loopback took the connection and refused it.
+//! `mesh-blocked`: the connection was diverted to a sidecar on the pod's loopback, which refused, reset or closed it
+//! without going on to anywhere.
 
+mod advice;
+mod sidecar;
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::flow::{DivertedEnd, DivertedFailure, Outcome};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
+use crate::verdict::{Cause, Confidence, PeerKind, Stage};
 
-pub(in crate::verdict) const fn judge(_: &Case<'_>) -> Option<Judgement> {
-    None
+use sidecar::Sidecar;
+
+pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
+    let Outcome::Diverted(failure) = &case.event.outcome else { return None };
+    let sidecar = Sidecar::of(case.pod.pod.as_deref(), failure.listener.map(|at| at.port));
+    let confidence = confidence(case, failure, &sidecar)?;
+    let listener = failure.listener.map(|at| SocketAddr::new(at.ip, at.port));
+    let place = match (&sidecar.container, listener) {
+        (Some(container), Some(at)) => format!("{} (container {container}, {at})", sidecar.mesh.article()),
+        (Some(container), None) => format!("{} (container {container})", sidecar.mesh.article()),
+        (None, Some(at)) => format!("{} ({at})", sidecar.mesh.article()),
+        (None, None) => sidecar.mesh.article().to_owned(),
+    };
+    let after = failure.after.as_millis();
+    let what = match failure.end {
+        DivertedEnd::Refused => "on whose port nothing listens: refused".to_owned(),
+        DivertedEnd::Reset => {
+            format!("which reset it {after} ms after accepting it, without connecting anywhere")
+        }
+        _ => format!(
+            "which closed it {after} ms after accepting it, without connecting anywhere or sending a byte"
+        ),
+    };
+    let summary = format!(
+        "The connection to {} never left the pod: it was diverted to {place}, {what}.",
+        case.target()
+    );
+    let mut judgement = Judgement::new(Cause::MeshBlocked, confidence, Stage::Pod, summary)
+        .with("kind", failure.end.as_str())
+        .with("mesh", sidecar.mesh.as_str())
+        .with("container", sidecar.container.clone().map_or(Value::Null, Value::from))
+        .with("listener", listener.map_or(Value::Null, |at| at.to_string().into()))
+        .at(listener.map_or_else(|| "the pod's loopback".to_owned(), |at| at.to_string()));
+    if !failure.command.is_empty() {
+        judgement = judgement.with("command", failure.command.clone());
+    }
+    if let Some(sent) = failure.sent {
+        judgement = judgement.with("bytes_sent", sent);
+    }
+    if listener.is_none() {
+        judgement =
+            judgement.hint("this kernel does not tell which listener refused; the SYN did not leave the pod");
+    }
+    Some(judgement.fix(Some(advice::fix(case, failure, &sidecar))))
+}
+
+/// How sure it is that a sidecar did it. `None`: nothing says that there is one.
+fn confidence(case: &Case<'_>, failure: &DivertedFailure, sidecar: &Sidecar) -> Option<Confidence> {
+    if failure.listener.is_none() {
+        // Only that the SYN did not leave the pod is known: then the sidecar must be in the spec at least.
+        return sidecar.container.is_some().then_some(Confidence::Likely);
+    }
+    let known = sidecar.is_known();
+    // A tunnel that the sidecar keeps open may end at a server that closes; to outside each connection is its own.
+    let own = failure.end == DivertedEnd::Refused || case.peer.kind == PeerKind::External;
+    Some(if known && own { Confidence::Certain } else { Confidence::Likely })
 }

@@ -4,6 +4,7 @@ mod back;
 mod filter;
 mod link;
 mod neighbour;
+mod pod;
 mod refused;
 
 use std::net::IpAddr;
@@ -20,11 +21,18 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     match &case.event.outcome {
         Outcome::Dropped { drop, role, .. } => dropped(case, drop, *role),
         Outcome::Unreachable { error, router } if case.node.is_own(*router) => refused::told(case, error),
+        Outcome::Unroutable { refusal } => Some(pod::judge(case, *refusal)),
         Outcome::Unanswered => {
             neighbour::suspected(case).or_else(|| back::no_way_back(case)).or_else(|| back::lost(case))
         }
         _ => None,
     }
+}
+
+/// A table of the pod refused, and another leads there after all: no failure.
+pub(in crate::verdict) fn is_routed(case: &Case<'_>) -> bool {
+    matches!(case.event.outcome, Outcome::Unroutable { .. })
+        && pod::answer(case).is_some_and(|answer| answer.refused.is_none())
 }
 
 fn dropped(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Option<Judgement> {

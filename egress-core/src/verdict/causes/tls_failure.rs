@@ -3,8 +3,7 @@
 mod alerts;
 
 use super::place::list;
-use crate::flow::Outcome;
-use crate::flow::{End, TlsFailure};
+use crate::flow::{End, Outcome, TlsFailure, differently_far};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::{Cause, Confidence, Direction, Stage};
@@ -54,6 +53,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
         case.target()
     );
     let fix = fix
+        .replace("{address}", &address(case))
         .replace("{name}", sni.unwrap_or("the name that is dialled"))
         .replace("{versions}", if offered.is_empty() { "what the ClientHello says" } else { &offered });
     let mut judgement = Judgement::new(Cause::TlsFailure, confidence, stage(case, failure.by), summary)
@@ -78,7 +78,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
         judgement.confidence = judgement.confidence.max(Confidence::Likely);
         judgement = judgement.hint("the ClientHello was not seen");
     }
-    if let Some((ttl, answer)) = failure.ttl.filter(|(ttl, answer)| ttl != answer) {
+    if let Some((ttl, answer)) = failure.ttl.filter(|(ttl, answer)| differently_far(*ttl, *answer)) {
         judgement = judgement.with("ttl", ttl).hint(format!(
             "the alert came with TTL {ttl} and the SYN-ACK with {answer}: a device on the way may have made it"
         ));
@@ -92,6 +92,12 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
             .alert
             .map_or_else(|| "TLS alert".to_owned(), |code| format!("TLS alert {}", name(code)))),
     )
+}
+
+/// What was dialled, as `openssl s_client -connect` takes it.
+pub(in crate::verdict) fn address(case: &Case<'_>) -> String {
+    let to = case.event.client.destination;
+    std::net::SocketAddr::new(to.ip, to.port).to_string()
 }
 
 fn sender(case: &Case<'_>, by: End) -> String {

@@ -1,5 +1,6 @@
 //! `upstream-reset`: established, then reset by the remote, and something was lost by it.
 
+use super::tls_failure::address;
 use crate::flow::{After, Outcome, ResetBy, ResetFailure};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
@@ -13,7 +14,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let who = who(case, reset);
     let stage = if reset.by == ResetBy::Node { Stage::Node } else { Stage::Upstream };
     let summary = format!(
-        "{} was established and {} later reset by {who}, {}{}.",
+        "{} was established, and reset after {} by {who}, {}{}.",
         case.target(),
         seconds(reset.lived),
         when(reset),
@@ -86,7 +87,7 @@ fn by(reset: &ResetFailure) -> &'static str {
 
 fn who(case: &Case<'_>, reset: &ResetFailure) -> String {
     match reset.by {
-        ResetBy::Upstream if reset.foreign() => "a device on the way".to_owned(),
+        ResetBy::Upstream if reset.foreign() => "another machine than the one that accepted it (a firewall or proxy on the way, or the server behind one)".to_owned(),
         ResetBy::Upstream => "the remote".to_owned(),
         ResetBy::Pod => case.peer.pod_ref().map_or_else(
             || "the other pod on this node".to_owned(),
@@ -133,9 +134,7 @@ fn when(reset: &ResetFailure) -> String {
 fn ttl_words(reset: &ResetFailure) -> String {
     match (reset.foreign(), reset.ttl, reset.answer_ttl) {
         (true, Some(ttl), Some(answer)) => {
-            format!(
-                "; the reset came with TTL {ttl}, the SYN-ACK with {answer}, so another machine than the server made it"
-            )
+            format!("; the reset came with TTL {ttl}, the SYN-ACK with {answer}")
         }
         _ => String::new(),
     }
@@ -160,12 +159,15 @@ fn fix(case: &Case<'_>, reset: &ResetFailure, sni: Option<&str>) -> String {
             "Look into that pod's log and restarts: its process closed or died with the request unread."
                 .to_owned()
         }
-        (_, After::ClientHello) => format!(
-            "Check whether a firewall, egress gateway or proxy allows the server name {}{from}; from a place where it works, \
-             compare openssl s_client -connect HOST:PORT -servername {}.",
-            sni.unwrap_or("in the ClientHello"),
-            sni.unwrap_or("NAME"),
-        ),
+        (_, After::ClientHello) => {
+            let name = sni.map_or_else(String::new, |sni| format!(" -servername {sni}"));
+            format!(
+                "Check whether a firewall, egress gateway or proxy allows the server name {}{from}; from a place where it \
+                 works, compare openssl s_client -connect {}{name}.",
+                sni.unwrap_or("in the ClientHello"),
+                address(case),
+            )
+        }
         _ if reset.foreign() => format!(
             "Ask who runs the firewalls and proxies on the way to {}: one of them ends this connection{from}.",
             case.event.client.destination.ip,

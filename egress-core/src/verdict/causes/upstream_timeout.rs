@@ -5,7 +5,7 @@ use crate::flow::Outcome;
 use crate::protocol::Protocol;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Cause, Confidence, PolicyResult, Stage};
+use crate::verdict::{Cause, Confidence, PolicyResult, Stage, questions};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.event.outcome, Outcome::Unanswered) {
@@ -43,6 +43,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if case.lost > 0 {
         judgement.confidence = Confidence::Possible;
     }
+    judgement = questions::by_gateway(case, left.ifindex, judgement);
     if case.denied() {
         judgement = denied_there(case, judgement);
     }

@@ -1,5 +1,5 @@
-//! TLS alerts: IANA's names, and what each usually means from either end. In fixes `{name}` stands for the server
-//! name and `{versions}` for the versions offered.
+//! TLS alerts: IANA's names, and what each usually means from either end. In fixes `{address}` stands for what was
+//! dialled, `{name}` for the server name and `{versions}` for the versions offered.
 
 use crate::flow::End;
 
@@ -30,7 +30,7 @@ pub(super) const fn sealed(by: End) -> (&'static str, &'static str) {
         End::Client => (
             "in TLS 1.3 this is how a client refuses the server's certificate (CA not trusted, expired, or another name)",
             "Look into the client's log for the certificate error, and check the chain with \
-             openssl s_client -connect HOST:PORT -servername {name} -showcerts: its CA must be among those the pod \
+             openssl s_client -connect {address} -servername {name} -showcerts: its CA must be among those the pod \
              trusts, it must not be expired, and it must be for {name}.",
         ),
         End::Server => (
@@ -57,19 +57,19 @@ macro_rules! alerts {
 }
 
 const SHOW: &str =
-    "See what the server presents: openssl s_client -connect HOST:PORT -servername {name} -showcerts.";
+    "See what the server presents: openssl s_client -connect {address} -servername {name} -showcerts.";
 const SENT_CERT: &str = "Check the certificate that the client is configured with (issuer, dates, key usage), and which CAs \
     the server accepts.";
 const LOG: &str = "Look into the log of whoever sent the alert: it is an error of its own or of the other's messages. \
     A device on the way that changes TLS looks the same.";
 const TRUST: &str = "Give the pod the CA that signed the server's certificate (a private CA's bundle, or the proxy's that \
     inspects TLS): mount it and point SSL_CERT_FILE, or the client's own option, at it. \
-    openssl s_client -connect HOST:PORT -servername {name} -showcerts shows the issuer; an intermediate certificate that \
+    openssl s_client -connect {address} -servername {name} -showcerts shows the issuer; an intermediate certificate that \
     the server does not send looks the same.";
 const EXPIRED: &str = "Renew the server's certificate, and check the clock of the node (timedatectl) if it is not expired: \
-    openssl s_client -connect HOST:PORT -servername {name} | openssl x509 -noout -dates.";
+    openssl s_client -connect {address} -servername {name} | openssl x509 -noout -dates.";
 const CIPHERS: &str = "Compare what the client offers ({versions}) with what the server takes: \
-    openssl s_client -connect HOST:PORT -servername {name} with -tls1_2 and -tls1_3. Cipher suites, groups, signature \
+    openssl s_client -connect {address} -servername {name} with -tls1_2 and -tls1_3. Cipher suites, groups, signature \
     algorithms and the kind of the server's key (RSA, ECDSA) must overlap; a server that wants a client certificate or \
     does not know the server name may say so with this alert too.";
 const VERSIONS: &str = "The client offers {versions}. Update the end that is too old, or allow the version there (OpenSSL \
