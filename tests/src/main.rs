@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, echo, flood, lookup, sctp, serve, sidecar, transfer, udp};
+use egress_lab::traffic::{
+    connect, delay, dns, echo, flood, lookup, malformed, sctp, serve, sidecar, transfer, udp,
+};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ enum Command {
     Echo(echo::Args),
     /// Send SYNs.
     Flood(flood::Args),
+    /// Send malformed packets.
+    Malformed(malformed::Args),
 }
 
 fn main() -> ExitCode {
@@ -91,6 +95,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::ConnectSctp(args) => sctp::connect(&args)?,
         Command::Echo(args) => echo::run(&args)?,
         Command::Flood(args) => flood::run(&args)?,
+        Command::Malformed(args) => malformed::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

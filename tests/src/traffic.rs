@@ -6,6 +6,7 @@ pub mod dns;
 pub mod echo;
 pub mod flood;
 pub mod lookup;
+pub mod malformed;
 mod raw;
 pub mod sctp;
 pub mod serve;
