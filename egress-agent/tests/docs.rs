@@ -7,6 +7,7 @@ use clap::Parser as _;
 use egress_agent::cli::args::Cli;
 use egress_core::verdict::Cause;
 
+#[expect(clippy::panic, reason = "a test that cannot read its page has failed")]
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

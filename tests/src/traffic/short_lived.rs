@@ -55,7 +55,7 @@ fn dial(socket: &OwnedFd, peer: SocketAddr) -> io::Result<()> {
         SocketAddr::V4(peer) => {
             // SAFETY: all zeros is a valid sockaddr_in.
             let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-            address.sin_family = libc::AF_INET as libc::sa_family_t;
+            address.sin_family = family(libc::AF_INET);
             address.sin_port = peer.port().to_be();
             address.sin_addr.s_addr = u32::from_ne_bytes(peer.ip().octets());
             connect((&raw const address).cast(), size_of::<libc::sockaddr_in>())
@@ -63,10 +63,15 @@ fn dial(socket: &OwnedFd, peer: SocketAddr) -> io::Result<()> {
         SocketAddr::V6(peer) => {
             // SAFETY: all zeros is a valid sockaddr_in6.
             let mut address: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-            address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            address.sin6_family = family(libc::AF_INET6);
             address.sin6_port = peer.port().to_be();
             address.sin6_addr.s6_addr = peer.ip().octets();
             connect((&raw const address).cast(), size_of::<libc::sockaddr_in6>())
         }
     }
+}
+
+/// An address family as socket addresses have it.
+fn family(number: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(number).unwrap_or_default()
 }

@@ -49,7 +49,7 @@ impl Content {
             for item in manifest.into_items() {
                 match item {
                     Ok(Item::Object(object)) => {
-                        content.objects.push(Placed { object: Arc::new(object), line });
+                        content.objects.push(Placed { object: Arc::from(object), line });
                     }
                     Ok(Item::Unevaluated(object)) => {
                         let message =

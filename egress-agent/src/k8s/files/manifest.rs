@@ -16,7 +16,7 @@ const NETNS_ANNOTATION: &str = "egress-agent.io/netns";
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
     /// An object we keep.
-    Object(Object),
+    Object(Box<Object>),
     /// A policy of a kind that is not evaluated, as `Kind namespace/name`. Verdicts must not ignore it.
     Unevaluated(String),
     /// An object of a kind that has no bearing, as `apiVersion Kind`.
@@ -158,7 +158,7 @@ fn item(value: Value) -> Result<Item, Invalid> {
         }
         _ => return Ok(Item::Skipped(format!("{api_version} {kind}"))),
     };
-    Ok(Item::Object(object))
+    Ok(Item::Object(Box::new(object)))
 }
 
 /// A pod with the path of its network namespace. The annotation is honoured here and nowhere else: whoever writes
