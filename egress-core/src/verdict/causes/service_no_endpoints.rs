@@ -98,7 +98,7 @@ fn changed(case: &Case<'_>, behind: &Behind) -> Option<f64> {
     let apart = |a: Mono, b: Mono| a.since(b).max(b.since(a));
     let at = behind.changed?;
     let between = apart(at, case.event.first).min(apart(at, case.event.last));
-    (between < JUST_CHANGED || at > case.event.first).then(|| between.as_secs_f64())
+    (between < JUST_CHANGED || at > case.event.first).then_some(between.as_secs_f64())
 }
 
 fn facts(judgement: Judgement, behind: &Behind) -> Judgement {
