@@ -72,6 +72,9 @@ impl Tracker {
             }
             Seen::NoRoute(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
+        for event in out.iter_mut().skip(first) {
+            self.diverted.complete(event);
+        }
         for event in out.iter().skip(first).filter(|event| is_dns_over_tcp(&event.client)) {
             self.dns.connection_failed(event);
         }
@@ -108,7 +111,11 @@ impl Tracker {
         }
         self.sizes.tick(now, &mut self.connections, out);
         self.dns.tick(now, out);
+        let first = out.len();
         self.connections.tick(now, out);
+        for event in out.iter_mut().skip(first) {
+            self.diverted.complete(event);
+        }
         self.diverted.tick(now, out);
         self.stalls.expire(now);
         self.attempts.expire(now);

@@ -170,7 +170,8 @@ pub struct FilterChain {
     pub devices: Vec<String>,
 }
 
-/// Asks who filters where a packet was dropped: the programs at a device, and inside a pod its packet filters too.
+/// Asks who filters where a packet was dropped: the programs at a device, and inside a pod, or without a device, the
+/// packet filters of the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FilterQuery {
     /// Network namespace; 0 where the drop did not say.
@@ -184,7 +185,7 @@ pub struct FilterQuery {
 pub struct FilterAnswer {
     /// What was asked.
     pub query: FilterQuery,
-    /// Packet filters of the namespace; `None` for the node's, which are followed.
+    /// Packet filters of the namespace, where they were asked for.
     pub filters: Option<Filters>,
     /// Programs at the device, the agent's own left out.
     pub programs: Vec<DeviceProgram>,

@@ -4,6 +4,7 @@
 mod ask;
 mod askers;
 mod count;
+mod drift;
 mod filters;
 mod frame;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub struct Pipeline {
     losses: VecDeque<(Mono, u64)>,
     /// Drops of filters whose names are still to come.
     filters: filters::Unattributed,
+    drift: drift::Drift,
     /// Answers of the kernel to what failures needed to know.
     readings: Readings,
     readings_wanted: Vec<Question>,
@@ -92,6 +94,7 @@ impl Pipeline {
             dropped: HashMap::new(),
             losses: VecDeque::new(),
             filters: filters::Unattributed::default(),
+            drift: drift::Drift::default(),
             readings: Readings::default(),
             readings_wanted: Vec::new(),
             waiting: Vec::new(),
@@ -207,6 +210,7 @@ impl Pipeline {
     }
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
+        self.drift.note_change(&change, at);
         let askers = AskersChange::of(&change, &self.index);
         self.index.apply(change, at);
         self.know_askers(askers);
@@ -323,6 +327,7 @@ impl Pipeline {
             let cleared = self.book.clear_opening(&frame.subject(&event.client, None));
             self.out.extend(cleared);
         }
+        self.compare(event);
     }
 
     fn clear(

@@ -13,6 +13,7 @@ pub(crate) mod questions;
 
 pub use book::{Book, Subject};
 pub use case::Case;
+pub(crate) use causes::place::owner::enforces_policies;
 pub use evidence::evidence;
 pub use hints::{Surroundings, hint};
 pub use judge::{Judgement, judge};

@@ -1,5 +1,9 @@
 //! What of BPF is in the kernel, asked by system call: bpftool of many distributions does not know TCX.
 
+mod shot;
+
+pub use shot::{Hook, Shot};
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;

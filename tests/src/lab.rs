@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::bpf::Shot;
 use crate::cleanup;
 use crate::client::Client;
 use crate::cluster::ClusterState;
@@ -23,6 +24,7 @@ const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Lab {
     servers: Vec<Process>,
+    programs: Vec<Shot>,
     /// The pods: client, server, coredns.
     pub pods: Vec<PodNetns>,
     /// The node's namespace.
@@ -79,7 +81,16 @@ impl Lab {
         topology::join_internet(&node, &internet)?;
         topology.build(&node, &pods)?;
         let cluster = ClusterState::create(folder.join("cluster"), &pods)?;
-        Ok(Self { servers: Vec::new(), pods, node, internet, far: None, cluster, tag: tag.to_owned() })
+        Ok(Self {
+            servers: Vec::new(),
+            programs: Vec::new(),
+            pods,
+            node,
+            internet,
+            far: None,
+            cluster,
+            tag: tag.to_owned(),
+        })
     }
 
     /// `eg-<pid>-<n>`: what all names of this lab begin with.
@@ -117,6 +128,21 @@ impl Lab {
             Place::Internet => &self.internet,
             Place::Far => self.far.as_ref().unwrap_or(&self.internet),
         }
+    }
+
+    /// Keeps a program attached as long as the lab stands.
+    pub fn keep(&mut self, program: Shot) {
+        self.programs.push(program);
+    }
+
+    /// Starts SCTP servers on both families of an address that accept, or abort.
+    pub fn serve_sctp(&mut self, at: Place, listen: (Dual, u16), abort: bool) -> Result<()> {
+        let mut args = vec!["serve-sctp".to_owned()];
+        args.extend(listen_both(listen.0, listen.1));
+        if abort {
+            args.push("--abort".to_owned());
+        }
+        self.start(at, &args)
     }
 
     /// Adds a namespace beyond the internet's, joined to nothing yet; returns its path.

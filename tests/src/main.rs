@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use egress_lab::traffic::{connect, delay, dns, flood, lookup, serve, sidecar, transfer, udp};
+use egress_lab::traffic::{
+    connect, delay, dns, echo, flood, lookup, malformed, sctp, serve, sidecar, transfer, udp,
+};
 use egress_lab::{cleanup, demo, harness, shell};
 
 #[derive(Debug, Parser)]
@@ -38,8 +40,16 @@ enum Command {
     Lookup(lookup::Args),
     /// Send UDP datagrams.
     SendUdp(udp::SendArgs),
+    /// Answer SCTP associations, or refuse them.
+    ServeSctp(sctp::ServeArgs),
+    /// Open an SCTP association.
+    ConnectSctp(sctp::ConnectArgs),
+    /// Ping.
+    Echo(echo::Args),
     /// Send SYNs.
     Flood(flood::Args),
+    /// Send malformed packets.
+    Malformed(malformed::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,7 +91,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Transfer(args) => transfer::run(&args)?,
         Command::Lookup(args) => lookup::run(&args)?,
         Command::SendUdp(args) => udp::send(&args)?,
+        Command::ServeSctp(args) => sctp::serve(&args)?,
+        Command::ConnectSctp(args) => sctp::connect(&args)?,
+        Command::Echo(args) => echo::run(&args)?,
         Command::Flood(args) => flood::run(&args)?,
+        Command::Malformed(args) => malformed::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,8 +3,12 @@
 pub mod connect;
 pub mod delay;
 pub mod dns;
+pub mod echo;
 pub mod flood;
 pub mod lookup;
+pub mod malformed;
+mod raw;
+pub mod sctp;
 pub mod serve;
 mod short_lived;
 pub mod sidecar;

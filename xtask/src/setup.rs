@@ -30,6 +30,7 @@ pub(crate) const LAB: &[Tool] = &[
     },
     Tool { program: "curl", package: "curl", why: "asks over TLS with a client certificate and without" },
     Tool { program: "iptables-legacy", package: "iptables", why: "enforces a policy the old way" },
+    Tool { program: "ipset", package: "ipset", why: "enforces policies by sets of addresses" },
 ];
 
 /// Installs what is missing. Works again when run twice.

@@ -70,8 +70,10 @@ impl Drop for Filtering {
 fn answer(node: &Netns, question: &Question) -> Result<FilterAnswer, crate::netlink::NetlinkError> {
     let Question { query, pod, ours } = question;
     let pod = pod.as_ref().map(Netns::open).transpose()?;
+    // The node's are followed, but iptables-legacy tells no changes.
     let filters = match &pod {
         Some(pod) => Some(filters::read(pod)?),
+        None if query.device == 0 => Some(filters::read(node)?),
         None => None,
     };
     let programs = match query.device {

@@ -20,6 +20,9 @@ pub fn at_device(index: u32, ours: &[u32]) -> Vec<DeviceProgram> {
         let ids = sys::programs_at(index, attach_type).unwrap_or_default();
         for id in ids.into_iter().filter(|id| !ours.contains(id)) {
             let name = name(id).unwrap_or_else(|| format!("program {id}"));
+            if is_an_agents(&name) {
+                continue;
+            }
             found.push(DeviceProgram { hook: hook.to_owned(), name });
         }
     }
@@ -30,12 +33,20 @@ pub fn at_device(index: u32, ours: &[u32]) -> Vec<DeviceProgram> {
                     continue;
                 }
                 let name = other.program.and_then(name).unwrap_or(other.name);
+                if is_an_agents(&name) {
+                    continue;
+                }
                 found.push(DeviceProgram { hook: other.hook.to_owned(), name });
             }
         }
         Err(error) => tracing::debug!(%error, index, "the TC filters of a device cannot be read"),
     }
     found
+}
+
+/// A program of another agent like this one (`record` beside `run`), which drops nothing.
+fn is_an_agents(name: &str) -> bool {
+    name.starts_with("egress_pod_") || name.starts_with("egress_uplink_")
 }
 
 /// Name of a program. Asking needs `CAP_SYS_ADMIN`.

@@ -123,7 +123,7 @@ pub struct Pod {
     pub containers: Vec<Container>,
     /// How it resolves names.
     #[serde(default)]
-    pub dns: PodDns,
+    pub dns: Box<PodDns>,
     /// Path of the pod's network namespace (annotation `egress-agent.io/netns`), only ever set by a file source.
     pub netns_path: Option<String>,
 }

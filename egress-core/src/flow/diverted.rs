@@ -2,6 +2,7 @@
 //! loopback, the sidecar of a service mesh. TC sees nothing of them; sockets tell. The sidecar's half of the
 //! connection has the application's own address and port as its remote end, which joins the two.
 
+mod inbound;
 mod window;
 
 use std::collections::{HashMap, HashSet};
@@ -13,6 +14,7 @@ use crate::decode::{Observation, ResetSeen, SockStateSeen, TcpState, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
+use inbound::Inbound;
 use window::Window;
 
 /// A sidecar that lets a connection live for longer has not refused it.
@@ -34,6 +36,7 @@ const CLOSE_WAIT: TcpState = TcpState::Other(8);
 pub(super) struct Diverted {
     sockets: HashMap<u64, Dial>,
     window: Window,
+    inbound: Inbound,
     /// Failed ones that were told, to tell of their success.
     told: HashSet<(u32, SocketAddress)>,
     /// Pods whose SYNs are seen when they leave.
@@ -71,6 +74,7 @@ impl Diverted {
         match (state.old, state.new) {
             (TcpState::Close, TcpState::SynSent) => self.dials(seen, state),
             (TcpState::SynReceived, TcpState::Established) => {
+                self.inbound.accepted(seen, state);
                 if tuple.source.ip.is_loopback() && !tuple.destination.ip.is_loopback() {
                     self.window.note_listener(seen.netns, tuple.destination, tuple.source, seen.at);
                 }
@@ -89,6 +93,7 @@ impl Diverted {
                 }
             }
             (TcpState::Established, new) => {
+                self.inbound.ended(seen, state, &self.window);
                 let Some(dial) = self.sockets.remove(&state.socket) else { return };
                 let end = match new {
                     TcpState::Close if state.error == ECONNRESET => DivertedEnd::Reset,
@@ -134,14 +139,25 @@ impl Diverted {
             None => now.since(dial.opened) < SILENCE,
         });
         self.window.expire(now);
+        self.inbound.expire(now);
+    }
+
+    /// A connection that was reset: if the sidecar of its destination did it, that is what is told.
+    pub(super) fn complete(&self, event: &mut FlowEvent) {
+        if matches!(event.outcome, Outcome::Reset(_))
+            && let Some(failure) = self.inbound.refused(&event.client)
+        {
+            event.outcome = Outcome::Diverted(failure);
+        }
     }
 
     fn dials(&mut self, seen: &Observation, state: &SockStateSeen) {
+        let near = state.tuple.destination.ip.is_loopback();
+        self.window.note_open(seen.netns, state.pid, state.socket, near, seen.at);
         // Towards the loopback nothing needs to be diverted.
-        if state.tuple.destination.ip.is_loopback() {
+        if near {
             return;
         }
-        self.window.note_open(seen.netns, state.pid, state.socket, seen.at);
         if self.sockets.len() >= CAPACITY {
             self.forgotten += 1;
             return;

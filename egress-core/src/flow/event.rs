@@ -72,7 +72,7 @@ pub enum Outcome {
         refusal: Refusal,
     },
     /// Name resolution failed.
-    Dns(DnsFailure),
+    Dns(Box<DnsFailure>),
     /// A listener on the pod's own loopback took its place and ended it.
     Diverted(DivertedFailure),
     /// Established; then a TLS alert ended the handshake.

@@ -67,7 +67,7 @@ impl NodeState {
         let hook = if drop.hook == Hook::Unknown { Hook::Unknown } else { likely.unwrap_or(drop.hook) };
         let Some(filters) = self.filters_of(drop.netns) else { return (Attribution::Unknown, hook) };
         let backends: &[&str] = match kind {
-            // The rule engine freed it itself: a rule, and not a chain's policy.
+            // The rule engine freed it itself.
             FilterKind::Nftables => &["nftables"],
             _ => &["iptables-legacy", "nftables"],
         };
@@ -93,14 +93,14 @@ impl NodeState {
 
     /// Whether a chain can have made a drop that shows in this way.
     fn can_drop(&self, chain: &FilterChain, kind: FilterKind) -> bool {
-        let has_rule = !chain.dropping_rules.is_empty();
-        if kind == FilterKind::Nftables {
-            return chain.backend == "nftables" && has_rule;
+        if !chain.drops_by_default && chain.dropping_rules.is_empty() {
+            return false;
         }
-        // A chain's policy, and every drop of iptables-legacy, is carried out by the caller of the hooks. Before 6.7
-        // rules of nftables are too.
-        let rules = chain.backend != "nftables" || !self.rules_free_packets;
-        chain.drops_by_default || (rules && has_rule)
+        // Drops of iptables-legacy are carried out by the caller of the hooks. Before 6.7 those of nftables are too.
+        match kind {
+            FilterKind::Nftables => chain.backend == "nftables",
+            _ => chain.backend != "nftables" || !self.rules_free_packets,
+        }
     }
 
     fn spots(&self, drop: &DropSeen) -> Spots {
@@ -215,4 +215,125 @@ fn name(chains: &[&FilterChain]) -> Attribution {
         _ => (None, None),
     };
     Attribution::Only { table: tables.swap_remove(0), chain, rule }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{Packet, Transport, Tuple};
+    use crate::node::{Device, NodeNetwork};
+    use crate::verdict::SocketAddress;
+
+    fn chain(family: &str, table: &str, hook: &str) -> FilterChain {
+        let backend = if table == "legacy" { "iptables-legacy" } else { "nftables" };
+        FilterChain {
+            backend: backend.to_owned(),
+            family: family.to_owned(),
+            table: table.to_owned(),
+            chain: "c".to_owned(),
+            hook: hook.to_owned(),
+            priority: 0,
+            drops_by_default: false,
+            dropping_rules: vec!["handle 1 drop".to_owned()],
+            devices: Vec::new(),
+        }
+    }
+
+    /// A node with the bridge 5 and its ports 6 and 7, the uplink 2, and these chains.
+    fn node(chains: &[FilterChain]) -> NodeState {
+        let device =
+            |index, name: &str, master| Device { index, name: name.to_owned(), master, ..Device::default() };
+        let mut state = NodeState::default();
+        state.set_network(NodeNetwork {
+            netns: 1,
+            devices: vec![
+                device(2, "eth0", 0),
+                device(5, "cni0", 0),
+                device(6, "veth6", 5),
+                device(7, "veth7", 5),
+            ],
+            ..NodeNetwork::default()
+        });
+        state.set_filters(Filters { chains: chains.to_vec(), unread: Vec::new() });
+        state
+    }
+
+    fn drop(kind: FilterKind, hook: Hook, device: u32, iif: u32) -> DropSeen {
+        let end = |last| SocketAddress { ip: [10, 0, 0, last].into(), port: 1 };
+        let tuple = Tuple { protocol: 6, source: end(1), destination: end(2) };
+        DropSeen {
+            netns: 1,
+            ifindex: device,
+            reason: "NETFILTER_DROP".into(),
+            function: "f".into(),
+            site: DropSite::Filter(kind),
+            hook,
+            packet: Packet { tuple, ttl: 64, length: 60, fragment: false, transport: Transport::Other },
+            iif,
+            mark: 0,
+            dst_ifindex: 0,
+            conntrack: None,
+            application: None,
+        }
+    }
+
+    fn table(found: (Attribution, Hook)) -> (String, Hook) {
+        match found {
+            (Attribution::Only { table, .. }, hook) => (table, hook),
+            (other, hook) => (format!("{other:?}"), hook),
+        }
+    }
+
+    #[test]
+    fn between_two_ports_of_a_bridge_it_was_forwarded() {
+        let chains = [
+            chain("ip", "later", "forward"),
+            chain("ip", "early", "prerouting"),
+            chain("bridge", "b", "input"),
+        ];
+        let drop = |device| drop(FilterKind::Nftables, Hook::Prerouting, device, 6);
+        assert_eq!(table(node(&chains).attribute(&drop(7))), ("ip later".to_owned(), Hook::Forward));
+        let (found, _) = node(&chains).attribute(&drop(6));
+        assert_eq!(found, Attribution::Several(vec!["bridge b".to_owned(), "ip early".to_owned()]));
+        // A port of no bridge never sees the chains of bridges.
+        assert_eq!(table(node(&chains).attribute(&drop(2))), ("ip early".to_owned(), Hook::Prerouting));
+    }
+
+    #[test]
+    fn out_by_the_device_it_came_in_by_it_may_have_been_forwarded() {
+        let state = node(&[chain("ip", "t", "forward")]);
+        let found = state.attribute(&drop(FilterKind::Nftables, Hook::Postrouting, 5, 5));
+        assert_eq!(table(found), ("ip t".to_owned(), Hook::Forward));
+        let found = state.attribute(&drop(FilterKind::Nftables, Hook::Postrouting, 2, 5));
+        assert_eq!(found, (Attribution::Unknown, Hook::Postrouting));
+    }
+
+    #[test]
+    fn chains_of_a_device_count_for_that_device() {
+        let mut early = chain("netdev", "early", "ingress");
+        early.devices = vec!["veth6".to_owned()];
+        let state = node(&[early]);
+        let at = |device| state.attribute(&drop(FilterKind::Nftables, Hook::Prerouting, device, device));
+        assert_eq!(table(at(6)), ("netdev early".to_owned(), Hook::Ingress));
+        assert_eq!(at(7).0, Attribution::Unknown);
+    }
+
+    #[test]
+    fn rules_of_nftables_may_drop_by_the_hooks_caller_until_they_are_seen_not_to() {
+        let mut state = node(&[chain("ip", "legacy", "forward"), chain("ip", "t", "forward")]);
+        let drop = drop(FilterKind::Netfilter, Hook::Forward, 6, 6);
+        assert!(matches!(state.attribute(&drop).0, Attribution::Several(_)));
+        state.note_rules_free_packets();
+        assert_eq!(table(state.attribute(&drop)).0, "ip legacy");
+    }
+
+    #[test]
+    fn what_cannot_be_read_leaves_it_open() {
+        let mut state = node(&[]);
+        let unread = vec!["iptables-legacy, family ip: no".to_owned()];
+        state.set_filters(Filters { chains: vec![chain("ip", "t", "forward")], unread });
+        let at = |kind| state.attribute(&drop(kind, Hook::Forward, 6, 6)).0;
+        assert_eq!(at(FilterKind::Netfilter), Attribution::Unknown);
+        assert!(at(FilterKind::Nftables).is_one());
+    }
 }

@@ -101,8 +101,12 @@ impl NodeState {
             self.pod_filters.clear();
             self.programs.clear();
         }
-        if let Some(filters) = answer.filters {
-            self.pod_filters.insert(answer.query.netns, filters);
+        match answer.filters {
+            Some(filters) if self.is_node(answer.query.netns) => self.filters = filters,
+            Some(filters) => {
+                self.pod_filters.insert(answer.query.netns, filters);
+            }
+            None => {}
         }
         self.programs.insert((answer.query.netns, answer.query.device), answer.programs);
     }

@@ -13,6 +13,8 @@ use crate::time::Mono;
 const JUST_NOW: Duration = Duration::from_secs(2);
 /// A place is asked about again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The node's rules are read out of turn no more often than this.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 /// Drops kept to be judged again, and places remembered.
 const KEPT: usize = 64;
 
@@ -28,7 +30,10 @@ impl Unattributed {
     /// A drop was judged by what is known of the filters there. Asks, where they are not followed.
     pub(super) fn note(&mut self, event: &FlowEvent, drop: &DropSeen, node: &NodeState) {
         let (attribution, _) = node.attribute(drop);
-        let asked = self.ask(event.at, drop, node);
+        let asked = match question(drop, node, &attribution) {
+            Some((query, again)) => self.ask(query, again, event.at),
+            None => false,
+        };
         if !asked && attribution != Attribution::Unknown {
             return;
         }
@@ -38,21 +43,12 @@ impl Unattributed {
         self.drops.push_back((event.clone(), attribution));
     }
 
-    /// Programs tell nobody when they come, and the filters inside a pod are read when they are needed.
-    fn ask(&mut self, now: Mono, drop: &DropSeen, node: &NodeState) -> bool {
-        let program = matches!(
-            drop.site,
-            DropSite::Filter(FilterKind::TcIngress | FilterKind::TcEgress | FilterKind::Xdp)
-        );
-        if !program && node.is_node(drop.netns) {
-            return false;
-        }
-        let query = FilterQuery { netns: drop.netns, device: drop.ifindex };
-        if self.asked.get(&query).is_some_and(|at| now.since(*at) < ASK_AGAIN) {
+    fn ask(&mut self, query: FilterQuery, again: Duration, now: Mono) -> bool {
+        if self.asked.get(&query).is_some_and(|at| now.since(*at) < again) {
             return false;
         }
         if self.asked.len() >= KEPT {
-            self.asked.retain(|_, at| now.since(*at) < ASK_AGAIN);
+            self.asked.retain(|_, at| now.since(*at) < READ_AGAIN);
         }
         if self.asked.len() >= KEPT || self.questions.len() >= KEPT {
             return false;
@@ -65,6 +61,25 @@ impl Unattributed {
     pub(super) fn take_questions(&mut self) -> Vec<FilterQuery> {
         std::mem::take(&mut self.questions)
     }
+}
+
+/// What to ask about a drop, and after how long again. Programs tell nobody when they come, the filters inside a pod
+/// are read when they are needed, and iptables-legacy tells no changes.
+fn question(drop: &DropSeen, node: &NodeState, known: &Attribution) -> Option<(FilterQuery, Duration)> {
+    let (FilterKind::TcIngress | FilterKind::TcEgress | FilterKind::Xdp) = kind(drop)? else {
+        return if !node.is_node(drop.netns) {
+            Some((FilterQuery { netns: drop.netns, device: 0 }, ASK_AGAIN))
+        } else if kind(drop) == Some(FilterKind::Netfilter) && *known == Attribution::Unknown {
+            Some((FilterQuery { netns: drop.netns, device: 0 }, READ_AGAIN))
+        } else {
+            None
+        };
+    };
+    Some((FilterQuery { netns: drop.netns, device: drop.ifindex }, ASK_AGAIN))
+}
+
+fn kind(drop: &DropSeen) -> Option<FilterKind> {
+    if let DropSite::Filter(kind) = drop.site { Some(kind) } else { None }
 }
 
 impl Pipeline {

@@ -10,6 +10,7 @@ use crate::identity::Endpoint;
 use crate::node::ConntrackQuery;
 use crate::policy::{self, PolicyFlow};
 use crate::protocol::Protocol;
+use crate::tally::Tally;
 use crate::time::Mono;
 use crate::verdict::{
     self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
@@ -124,6 +125,7 @@ impl Pipeline {
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(mut judgement) = verdict::judge(&case) else { return };
+        let drift = self.drift(&case, &mut judgement);
         let around = Surroundings { reach: &self.reach, index: &self.index };
         verdict::hint(&case, &mut judgement, &around);
         let subject_name = dns_name.filter(|_| judgement.cause == verdict::Cause::DnsFailure);
@@ -171,6 +173,9 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
+        if let Some(what) = drift {
+            self.tallies.push(Tally { pod: Arc::clone(&frame.pod), what });
+        }
         if let Some(filtered) = case.filtered() {
             self.filters.note(event, filtered, &self.node);
         }

@@ -2,8 +2,10 @@
 
 mod connection;
 mod dns;
+mod filters;
 mod mesh;
 mod mtu;
+mod resolver;
 mod route;
 mod segments;
 mod service;
@@ -56,9 +58,15 @@ impl World {
         };
         world.feed(Input::Node { at: Mono(0), change: NodeChange::Network(network) });
         world.feed(Input::Names {
-            reasons: [(7, "NETFILTER_DROP"), (3, "NO_SOCKET"), (30, "IP_INNOROUTES"), (31, "QDISC_DROP")]
-                .map(|(number, name)| (number, name.to_owned()))
-                .to_vec(),
+            reasons: [
+                (7, "NETFILTER_DROP"),
+                (3, "NO_SOCKET"),
+                (8, "TC_INGRESS"),
+                (30, "IP_INNOROUTES"),
+                (31, "QDISC_DROP"),
+            ]
+            .map(|(number, name)| (number, name.to_owned()))
+            .to_vec(),
             functions: [
                 (1000, 2000, "nft_do_chain"),
                 (3000, 4000, "nf_hook_slow"),

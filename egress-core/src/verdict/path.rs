@@ -78,7 +78,7 @@ fn pod_hop(case: &Case<'_>, judgement: &Judgement) -> PathHop {
         let left = case.event.journey.request(Tap::PodOut)?;
         case.node.device_name(left.ifindex)
     });
-    if judgement.cause == Cause::MeshBlocked {
+    if judgement.cause == Cause::MeshBlocked && judgement.stage == Stage::Pod {
         return broken(Hop::Pod, Some("lo".to_owned()), HopOutcome::Refused, judgement);
     }
     if judgement.stage == Stage::Pod {
@@ -103,9 +103,11 @@ fn end(case: &Case<'_>, cause: Cause) -> HopOutcome {
             Outcome::TooBig(found) if matches!(found.kind, SizeKind::Icmp(_)) => HopOutcome::Dropped,
             _ => HopOutcome::Silent,
         },
-        Cause::UpstreamRefused | Cause::UpstreamUnreachable | Cause::UpstreamReset | Cause::TlsFailure => {
-            HopOutcome::Refused
-        }
+        Cause::MeshBlocked
+        | Cause::UpstreamRefused
+        | Cause::UpstreamUnreachable
+        | Cause::UpstreamReset
+        | Cause::TlsFailure => HopOutcome::Refused,
         Cause::ServiceNoEndpoints
             if matches!(case.event.outcome, Outcome::Refused { .. } | Outcome::Unreachable { .. }) =>
         {

@@ -1,6 +1,7 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
 mod flood;
+mod hostile;
 mod input;
 mod interfaces;
 mod kill;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Check> {
     checks.extend(input::all());
     checks.push(interfaces::check());
     checks.push(kill::check());
+    checks.push(hostile::check());
     checks.push(flood::check());
     checks
 }

@@ -1,5 +1,7 @@
 //! `firewall-drop`: the node drops it and no policy explains that.
 
+mod local;
+
 use std::time::Duration;
 
 use super::{Run, Scenario, await_ipv6, program};
@@ -10,6 +12,12 @@ use crate::tools;
 use crate::topology::Topology;
 
 pub(super) fn all() -> Vec<Scenario> {
+    let mut all = basic();
+    all.extend(local::all());
+    all
+}
+
+fn basic() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "firewall-nft",

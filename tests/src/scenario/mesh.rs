@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Health, Run, Scenario, await_ipv6};
 use crate::expect::Expect;
 use crate::lab::{Lab, Place, TcpBehaviour};
-use crate::plan::{Dual, Family, GITHUB, STRIPE};
+use crate::plan::{Dual, Family, GITHUB, SERVER, STRIPE};
 use crate::topology::Topology;
 use crate::traffic::sidecar::MARK;
 
@@ -16,6 +16,10 @@ use crate::traffic::sidecar::MARK;
 const ISTIO: u16 = 15001;
 /// Where Linkerd's does.
 const LINKERD: u16 = 4140;
+/// Where Istio's takes what comes to its pod.
+const INBOUND: u16 = 15006;
+/// Port of the server pod's application.
+const WEB: u16 = 8080;
 /// A port whose server closes at once.
 const BRIEF: u16 = 8443;
 
@@ -104,6 +108,31 @@ pub(super) fn all() -> Vec<Scenario> {
             ..verdict(STRIPE, Family::V6)
         }),
         Scenario::new(
+            "mesh-inbound",
+            Topology::Routed,
+            "the sidecar of the pod that is dialled resets what is no mutual TLS, and never asks its application",
+            |run| run.dial(Family::V4, SERVER, WEB, "reset"),
+        )
+        .set_up(|lab, health| {
+            lab.serve_tcp(Place::Server, &[(SERVER, WEB)], TcpBehaviour::Echo)?;
+            guard(lab, behaviour(health, "reset"))
+        })
+        .expect(|| Expect {
+            confidence: &["likely"],
+            stage: "upstream",
+            peer: (SERVER.of(Family::V4), WEB),
+            kind: "pod",
+            broken: ("peer", "refused"),
+            shown_on_server: true,
+            detail: &[("kind", "reset"), ("side", "inbound"), ("mesh", "istio"), ("container", "istio-proxy")],
+            says: &[
+                ("/summary", "taken by the Istio proxy (10.244.1.6:15006) in pod default/api-server"),
+                ("/fix/text", "PeerAuthentication"),
+            ],
+            within: Duration::from_secs(2),
+            ..verdict(SERVER, Family::V4)
+        }),
+        Scenario::new(
             "noise-mesh-brief",
             Topology::Routed,
             "a server behind a healthy sidecar closes every connection at once: that is no fault of the mesh",
@@ -165,6 +194,25 @@ fn inject(lab: &mut Lab, container: &str, port: u16, behaviour: Option<&str>) ->
              meta mark {MARK} return
              oifname \"lo\" return
              meta l4proto tcp redirect to :{port}
+           }}
+         }}"
+    ))
+}
+
+/// Gives the server's pod a sidecar that takes what comes in.
+fn guard(lab: &mut Lab, behaviour: &str) -> Result<()> {
+    lab.cluster.change_pod("api-server", |pod| {
+        if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
+            containers.push(json!({"name": "istio-proxy", "image": "example.com/proxy:1"}));
+        }
+    })?;
+    let port = INBOUND.to_string();
+    let args = ["serve-sidecar", &port, "--inbound", "--behaviour", behaviour].map(str::to_owned);
+    lab.start(Place::Server, &args)?;
+    lab.server().netns.nft(&format!(
+        "table inet mesh {{
+           chain input {{ type nat hook prerouting priority dstnat; policy accept;
+             iifname \"eth0\" meta l4proto tcp redirect to :{INBOUND}
            }}
          }}"
     ))

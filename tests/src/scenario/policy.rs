@@ -1,5 +1,9 @@
 //! `policy-drop`: Kubernetes policies deny it, and the node's rules drop it.
 
+mod enforced;
+mod inbound;
+mod protocols;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -17,6 +21,11 @@ const HTTP: u16 = 8080;
 const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
+    let groups = [basic(), enforced::all(), protocols::all(), inbound::all()];
+    groups.into_iter().flatten().collect()
+}
+
+fn basic() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "policy-egress-nft",

@@ -26,6 +26,9 @@ pub struct Args {
     /// Bytes to send and to get back.
     #[arg(long, default_value_t = 64)]
     pub bytes: usize,
+    /// Move to this cgroup first.
+    #[arg(long, value_name = "FOLDER")]
+    pub cgroup: Option<std::path::PathBuf>,
     /// TTL or hop limit of what is sent (`IP_TTL`, `IPV6_UNICAST_HOPS`).
     #[arg(long)]
     pub ttl: Option<u32>,
@@ -69,6 +72,9 @@ pub enum Manner {
 
 /// Runs it and prints the result.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(cgroup) = &args.cgroup {
+        std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())?;
+    }
     super::print(&connect_all(args))
 }
 

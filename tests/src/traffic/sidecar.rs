@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 pub struct Args {
     /// Port to listen on.
     pub port: u16,
+    /// Listen on every address: what comes to a pod is diverted to its device's.
+    #[arg(long)]
+    pub inbound: bool,
     /// What to do with a connection.
     #[arg(long, value_enum, default_value_t = Behaviour::Proxy)]
     pub behaviour: Behaviour,
@@ -33,14 +36,22 @@ pub const MARK: u32 = 1337;
 
 /// Listens until killed.
 pub fn run(args: &Args) -> Result<()> {
-    let listeners = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| {
-        TcpListener::bind((ip, args.port)).with_context(|| format!("listening on {ip}:{}", args.port))
-    });
+    let ips: &[IpAddr] = if args.inbound {
+        // Of both families.
+        &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+    } else {
+        &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+    };
+    let listeners: Vec<_> = ips
+        .iter()
+        .map(|ip| {
+            TcpListener::bind((*ip, args.port)).with_context(|| format!("listening on {ip}:{}", args.port))
+        })
+        .collect::<Result<_>>()?;
     super::announce_ready()?;
     let behaviour = args.behaviour;
     std::thread::scope(|scope| {
-        for listener in listeners {
-            let listener = listener?;
+        for listener in &listeners {
             scope.spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     // A connection that fails is the client's affair.
@@ -48,8 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
                 }
             });
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }
 
 fn serve(mut stream: TcpStream, behaviour: Behaviour) -> io::Result<()> {
@@ -86,7 +97,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
 /// Where a diverted connection was meant to go (`SO_ORIGINAL_DST`, `IP6T_SO_ORIGINAL_DST`).
 fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
     const ORIGINAL: libc::c_int = 80;
-    let v4 = stream.local_addr()?.is_ipv4();
+    let v4 = stream.local_addr()?.ip().to_canonical().is_ipv4();
     let level = if v4 { libc::SOL_IP } else { libc::SOL_IPV6 };
     let mut address = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length =

@@ -32,7 +32,7 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         trouble: trouble(&status),
-        dns: dns(&spec, errors),
+        dns: Box::new(dns(&spec, errors)),
         containers: containers(spec, errors),
         uid: object.metadata.uid.unwrap_or_default(),
         namespace,

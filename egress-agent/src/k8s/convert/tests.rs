@@ -2,8 +2,7 @@
 
 use egress_core::cluster::{
     Backend, Container, ContainerPort, EndpointSlice, Expression, IpBlock, LabelSelector, NetworkPolicy,
-    Node, Operator, Peer, Pod, PodDns, PodRef, PolicyPort, PortMatch, Rule, Service, ServicePort,
-    ServiceTarget,
+    Node, Operator, Peer, Pod, PodRef, PolicyPort, PortMatch, Rule, Service, ServicePort, ServiceTarget,
 };
 use egress_core::protocol::Protocol;
 use serde::de::DeserializeOwned;
@@ -82,7 +81,7 @@ status:
                 proxy_env: vec![],
             },
         ],
-        dns: PodDns::default(),
+        dns: Box::default(),
         // The annotation is for file sources only.
         netns_path: None,
         trouble: None,

@@ -28,14 +28,16 @@ struct Open {
     netns: u32,
     pid: u32,
     socket: u64,
+    /// Towards the loopback.
+    near: bool,
 }
 
 impl Window {
-    pub(super) fn note_open(&mut self, netns: u32, pid: u32, socket: u64, at: Mono) {
+    pub(super) fn note_open(&mut self, netns: u32, pid: u32, socket: u64, near: bool, at: Mono) {
         if self.opens.len() >= OPENS {
             self.opens.pop_front();
         }
-        self.opens.push_back(Open { at, netns, pid, socket });
+        self.opens.push_back(Open { at, netns, pid, socket, near });
     }
 
     /// A connection of `client` met a listener on the loopback.
@@ -62,7 +64,7 @@ impl Window {
         }
     }
 
-    /// Another process of the namespace dialled since then, and was not diverted.
+    /// Another process of the namespace dialled something beyond it since then, and was not diverted.
     pub(super) fn others_opened(
         &self,
         netns: u32,
@@ -71,7 +73,14 @@ impl Window {
         diverted: impl Fn(u64) -> bool,
     ) -> bool {
         let mut late = self.opens.iter().rev().take_while(|open| open.at >= since);
-        late.any(|open| open.netns == netns && (open.pid != pid || pid == 0) && !diverted(open.socket))
+        late.any(|open| {
+            open.netns == netns && !open.near && (open.pid != pid || pid == 0) && !diverted(open.socket)
+        })
+    }
+
+    /// Anybody in the namespace dialled anything since then.
+    pub(super) fn any_opened(&self, netns: u32, since: Mono) -> bool {
+        self.opens.iter().rev().take_while(|open| open.at >= since).any(|open| open.netns == netns)
     }
 
     pub(super) fn expire(&mut self, now: Mono) {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Dns, Link, LinkOutcome, Lookup, Question, push_new};
+use super::{Dns, Link, LinkOutcome, Lookup, Question};
 use crate::decode::Tap;
+use crate::flow::lookup::push_new;
 use crate::time::Mono;
 
 /// Servers that are followed one behind the other.

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Closed, Dns, DnsOutcome, FlowEvent, Outcome, Question, Response, Stray, TcpFate, event};
+use super::tell::event;
+use super::{Closed, Dns, DnsOutcome, Question, Response, Stray, TcpFate};
 use crate::decode::{Application, DnsMessage, DropSeen, DropSite, IcmpError, Observation, Tuple};
-use crate::flow::lookup::Answered;
+use crate::flow::event::{FlowEvent, Outcome};
+use crate::flow::lookup::{Answered, Lookup};
 use crate::time::Mono;
 
 /// Questions so close together are lost together: the kernel reports one drop of several in a row.
@@ -23,7 +25,7 @@ impl Dns {
             Some(Application::Dns(message)) => Some(message),
             _ => None,
         };
-        for question in self.open_of(pod) {
+        let visit = |question: &mut Question| {
             let lost = question.client.destination == server
                 && (now.since(question.asked) < TOGETHER
                     || (reply && message.is_some_and(|message| question.is(message))));
@@ -36,15 +38,18 @@ impl Dns {
                 question.answered = None;
                 question.error = None;
             }
-        }
+        };
+        self.watched_of(pod, |lookup| lookup.questions.iter_mut().for_each(visit));
     }
 
-    /// Questions of a pod in lookups that may fall due.
-    fn open_of(&mut self, pod: IpAddr) -> impl Iterator<Item = &mut Question> {
-        self.lookups
-            .values_mut()
-            .filter(move |lookup| lookup.pod == pod && lookup.watched)
-            .flat_map(|lookup| &mut lookup.questions)
+    /// The lookups of a pod that may fall due.
+    fn watched_of(&mut self, pod: IpAddr, mut visit: impl FnMut(&mut Lookup)) {
+        let Some(asker) = self.askers.get(&pod) else { return };
+        for number in asker.lookups.values() {
+            if let Some(lookup) = self.lookups.get_mut(number).filter(|lookup| lookup.watched) {
+                visit(lookup);
+            }
+        }
     }
 
     /// Completes the event of a lost question by the names that wait, and by the questions whose drops the kernel
@@ -76,25 +81,21 @@ impl Dns {
     pub(in crate::flow) fn unreachable(&mut self, seen: &Observation, error: &IcmpError, router: IpAddr) {
         let about = error.about;
         let port = matches!((error.v6, error.kind, error.code), (false, 3, 3) | (true, 1, 4));
-        let mut found = None;
-        for (number, lookup) in &mut self.lookups {
-            if lookup.pod != about.source.ip || !lookup.watched {
-                continue;
-            }
+        let mut refusals = 0;
+        self.watched_of(about.source.ip, |lookup| {
             for question in lookup.questions.iter_mut().filter(|q| q.client == about && q.is_open()) {
-                found = Some(*number);
                 lookup.last = seen.at;
                 if port && router == about.destination.ip {
-                    let outcome = DnsOutcome::Refused;
                     question.answered = Some(refused(seen.at, Closed::Icmp(router)));
-                    self.responses.push(Response { pod: about.source.ip, outcome, latency: None });
+                    refusals += 1;
                 } else {
                     question.error = Some((error.clone(), router));
                 }
             }
-        }
-        if let Some(number) = found {
-            self.watch(number);
+        });
+        for _ in 0..refusals {
+            let outcome = DnsOutcome::Refused;
+            self.responses.push(Response { pod: about.source.ip, outcome, latency: None });
         }
     }
 
@@ -115,14 +116,16 @@ impl Dns {
     /// An answer came to a pod that fits no question.
     pub(super) fn stray(&mut self, client: Tuple, message: &DnsMessage) {
         let waits = |q: &&mut Question| q.got().is_none() && q.client.source == client.source;
-        for question in self.open_of(client.source.ip).filter(waits) {
-            let server = question.client.destination == client.destination;
-            if !server && question.is(message) && !message.name.is_empty() {
-                question.stray = Some(Stray::Address(client.destination.ip));
-            } else if server && question.id != message.id && *question.name == *message.name {
-                question.stray = Some(Stray::Identifier);
+        self.watched_of(client.source.ip, |lookup| {
+            for question in lookup.questions.iter_mut().filter(waits) {
+                let server = question.client.destination == client.destination;
+                if !server && question.is(message) && !message.name.is_empty() {
+                    question.stray = Some(Stray::Address(client.destination.ip));
+                } else if server && question.id != message.id && *question.name == *message.name {
+                    question.stray = Some(Stray::Identifier);
+                }
             }
-        }
+        });
     }
 
     /// The kernel found no socket for a DNS message: an answer that nobody waits for, or a question where nothing
@@ -163,8 +166,7 @@ impl Dns {
     /// An answer found the client's socket closed: the one that came just now, those that came with it, and those
     /// that are still to come. The kernel reports one of several.
     fn nobody_waits(&mut self, client: Tuple, now: Mono) {
-        let lookups = self.lookups.values_mut().filter(|lookup| lookup.pod == client.source.ip);
-        for lookup in lookups.filter(|lookup| lookup.watched || lookup.recovering.is_some()) {
+        self.watched_of(client.source.ip, |lookup| {
             for question in lookup.questions.iter_mut().filter(|q| q.client == client) {
                 question.abandoned = true;
                 if let Some(answer) = question.answered.as_mut().filter(|a| now.since(a.at) < super::TAKEN) {
@@ -172,7 +174,7 @@ impl Dns {
                     lookup.recovering = None;
                 }
             }
-        }
+        });
     }
 
     /// A pod asked its own loopback, as resolvers do that are told no server, and nothing listens there. TC never
@@ -197,11 +199,7 @@ impl Dns {
 
     /// A pod opens a connection to port 53: after a cut answer it asks there again.
     pub(in crate::flow) fn connects(&mut self, client: &Tuple, now: Mono) {
-        for lookup in self.cut_of(client) {
-            if lookup.tcp.is_none() {
-                lookup.tcp = Some(now);
-            }
-        }
+        self.cut_of(client, |lookup| lookup.tcp = lookup.tcp.or(Some(now)));
     }
 
     /// A connection to port 53 failed.
@@ -213,23 +211,24 @@ impl Dns {
             Outcome::Unreachable { .. } => TcpFate::Unreachable,
             _ => return,
         };
-        for lookup in self.cut_of(&event.client) {
+        self.cut_of(&event.client, |lookup| {
             lookup.tcp = lookup.tcp.or(Some(event.first));
             lookup.tcp_fate = Some(fate.clone());
-        }
+        });
     }
 
     /// Lookups of this client that got a cut answer of this server and no better one.
-    fn cut_of(&mut self, client: &Tuple) -> impl Iterator<Item = &mut super::Lookup> {
-        let (pod, server) = (client.source.ip, client.destination.ip);
-        self.lookups.values_mut().filter(move |lookup| {
-            lookup.pod == pod
-                && lookup.watched
-                && lookup.questions.iter().any(|q| {
-                    q.client.destination.ip == server
-                        && q.got().is_some_and(|answer| answer.outcome == DnsOutcome::Truncated)
-                })
-        })
+    fn cut_of(&mut self, client: &Tuple, mut visit: impl FnMut(&mut Lookup)) {
+        let server = client.destination.ip;
+        let cut = |q: &Question| {
+            q.client.destination.ip == server
+                && q.got().is_some_and(|answer| answer.outcome == DnsOutcome::Truncated)
+        };
+        self.watched_of(client.source.ip, |lookup| {
+            if lookup.questions.iter().any(cut) {
+                visit(lookup);
+            }
+        });
     }
 
     /// A pod's network namespace.

@@ -10,11 +10,16 @@ use super::wire::{End, dropped, seen_dns, udp};
 use super::{World, two_pods};
 use crate::verdict::{Affects, Cause, State};
 
-const CLIENT: End = ("10.244.1.5", 50_000);
-const SERVER: End = ("10.96.0.10", 53);
-const NX: ResponseCode = ResponseCode::NXDomain;
+pub(super) const CLIENT: End = ("10.244.1.5", 50_000);
+pub(super) const SERVER: End = ("10.96.0.10", 53);
+pub(super) const NX: ResponseCode = ResponseCode::NXDomain;
 
-fn message(id: u16, name: &str, kind: RecordType, answer: Option<(ResponseCode, bool)>) -> Vec<u8> {
+pub(super) fn message(
+    id: u16,
+    name: &str,
+    kind: RecordType,
+    answer: Option<(ResponseCode, bool)>,
+) -> Vec<u8> {
     let name = Name::from_str(&format!("{name}.")).unwrap();
     let role = if answer.is_some() { MessageType::Response } else { MessageType::Query };
     let mut message = Message::new(id, role, OpCode::Query);

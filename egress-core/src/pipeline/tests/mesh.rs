@@ -240,3 +240,65 @@ fn a_pod_that_dials_itself_or_has_no_sidecar_is_left_alone() {
     refused(&mut world, None, SERVER);
     world.silent();
 }
+
+/// A client of this node whose connection the sidecar of `default/meshed` takes, reads and resets.
+fn guarded(asks_application: bool) -> World {
+    const OTHER: End = ("10.244.1.6", 41_000);
+    const WEB: End = (CLIENT.0, 8080);
+    const TAKEN: End = (CLIENT.0, 15_006);
+    let mut world = World::new(injected());
+    world.record(seen(1, TapPoint::PodOut, &tcp(OTHER, WEB, Flag::Syn, 7)));
+    world.record(seen(1, TapPoint::PodIn, &tcp(OTHER, WEB, Flag::Syn, 7)));
+    world.record(seen(1, TapPoint::PodOut, &tcp(WEB, OTHER, Flag::SynAck, 7)));
+    world.record(seen(1, TapPoint::PodIn, &tcp(WEB, OTHER, Flag::SynAck, 7)));
+    world.state(1500, Sock(9, 0), (TAKEN, OTHER), (SYN_RECV, ESTABLISHED), 0, 0);
+    if asks_application {
+        world.state(1600, Sock(10, ENVOY), (("127.0.0.6", 0), WEB), (CLOSE, SYN_SENT), 0, 0);
+    }
+    world.sends(2000, Sock(9, 0), (TAKEN, OTHER));
+    let mut reset = tcp(WEB, OTHER, Flag::Rst, 71);
+    // Behind its SYN-ACK it has sent nothing.
+    reset[24..28].copy_from_slice(&78_u32.to_be_bytes());
+    world.record(seen(3, TapPoint::PodOut, &reset));
+    world.record(seen(3, TapPoint::PodIn, &reset));
+    world.until(5000);
+    world
+}
+
+impl World {
+    /// The sidecar read 64 bytes, sent none, and closes with a reset.
+    fn sends(&mut self, micros: u64, sock: Sock, ends: (End, End)) {
+        let mut header = header(RecordKind::SockState, micros);
+        header.len = 64;
+        header.flags = flags::HAS_BYTES;
+        let record = SockStateRecord {
+            header,
+            local: mapped(ends.0.0),
+            remote: mapped(ends.1.0),
+            socket: sock.0,
+            cgroup: 0,
+            local_port: ends.0.1,
+            remote_port: ends.1.1,
+            protocol: 6,
+            old_state: ESTABLISHED,
+            new_state: CLOSE,
+            sk_err: 0,
+            pid: sock.1,
+            comm: [0; 16],
+        };
+        self.record(record_bytes(&record).to_vec());
+    }
+}
+
+#[test]
+fn the_sidecar_of_the_destination_that_never_asks_its_application_is_named() {
+    let world = guarded(false);
+    let verdict = world.only();
+    assert_eq!((verdict.cause, verdict.confidence), (Cause::MeshBlocked, Confidence::Likely));
+    assert_eq!((&verdict.detail["side"], &verdict.detail["mesh"]), (&"inbound".into(), &"istio".into()));
+}
+
+#[test]
+fn a_reset_behind_a_sidecar_that_asked_its_application_is_not_the_meshs() {
+    assert!(guarded(true).verdicts.iter().all(|verdict| verdict.cause != Cause::MeshBlocked));
+}

@@ -63,12 +63,37 @@ pub(super) fn tcp(from: End, to: End, flag: Flag, isn: u32) -> Vec<u8> {
     bytes
 }
 
+/// A TCP segment with one DNS message.
+pub(super) fn tcp_data(from: End, to: End, message: &[u8]) -> Vec<u8> {
+    let payload = [&u16::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61)
+        .tcp(from.1, to.1, 78, 64240)
+        .ack(9)
+        .write(&mut bytes, &payload)
+        .unwrap();
+    bytes
+}
+
 /// A UDP packet.
 pub(super) fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61)
         .udp(from.1, to.1)
         .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+/// An SCTP packet with one chunk of this type.
+pub(super) fn sctp(from: End, to: End, chunk: u8) -> Vec<u8> {
+    let mut payload = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
+    payload.extend([0; 8]);
+    payload.extend([chunk, 0, 0, 20]);
+    payload.extend([1; 16]);
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4(ip(from.0).octets(), ip(to.0).octets(), 61)
+        .write(&mut bytes, etherparse::IpNumber::SCTP, &payload)
         .unwrap();
     bytes
 }
@@ -115,11 +140,21 @@ fn seen_long(millis: u64, tap: TapPoint, class: PacketClass, ifindex: u32, packe
 
 /// nftables dropped a packet in the node's FORWARD hook.
 pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
+    dropped_but(millis, packet, |_| {})
+}
+
+/// The kernel dropped a packet there for this reason.
+pub(super) fn dropped_for(millis: u64, packet: &[u8], reason: u32) -> Vec<u8> {
+    dropped_but(millis, packet, |record| record.reason = reason)
+}
+
+/// The same with something else about it.
+pub(super) fn dropped_but(millis: u64, packet: &[u8], change: impl FnOnce(&mut DropRecord)) -> Vec<u8> {
     let mut data = [0; SHORT_SNAP];
     data[..packet.len()].copy_from_slice(packet);
     let mut header = header(RecordKind::Drop, millis, 10);
     header.flags = flags::HAS_DST;
-    let record = DropRecord {
+    let mut record = DropRecord {
         header,
         location: 1100,
         dst_input: 5000,
@@ -133,6 +168,7 @@ pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
         ct_reply: [0; 40],
         data,
     };
+    change(&mut record);
     record_bytes(&record).to_vec()
 }
 

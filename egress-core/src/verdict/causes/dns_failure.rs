@@ -105,10 +105,10 @@ fn facts(mut judgement: Judgement, case: &Case<'_>, failure: &DnsFailure) -> Jud
             .with("pair_losses", facts.pair_losses);
     }
     if let Some(slow) = facts.slow {
-        judgement = judgement.with("slow_seconds", words::tenths(slow));
+        judgement = judgement.with("slow_seconds", words::seconds(slow));
     }
     if let Some(late) = facts.late {
-        judgement = judgement.with("late_seconds", words::tenths(late));
+        judgement = judgement.with("late_seconds", words::seconds(late));
     }
     match facts.stray {
         Some(Stray::Address(ip)) => judgement = judgement.with("answer_from", ip.to_string()),

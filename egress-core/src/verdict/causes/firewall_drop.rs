@@ -1,7 +1,7 @@
 //! `firewall-drop`: a filter of this machine dropped or rejected it and policies allow it.
 
 use super::place::{self, owner::Owner, reject};
-use crate::decode::DropSeen;
+use crate::decode::{DropSeen, DropSite, FilterKind};
 use crate::flow::DropRole;
 use crate::node::Attribution;
 use crate::policy::Decision;
@@ -29,8 +29,8 @@ fn dropped(case: &Case<'_>, drop: &DropSeen) -> Judgement {
     };
     let did = if reject::answer(case).is_some() { "rejected" } else { "dropped" };
     let summary = format!(
-        "A packet filter {} {did} {what} {} at {}{}; Kubernetes policies allow this{}.",
-        whose(case, stage),
+        "{} {did} {what} {} at {}{}; Kubernetes policies allow this{}.",
+        who(case, drop, stage),
         case.target(),
         place::words(case, drop),
         by(case, drop),
@@ -62,14 +62,19 @@ fn refused(case: &Case<'_>) -> Option<Judgement> {
     )
 }
 
-fn whose(case: &Case<'_>, stage: Stage) -> String {
-    match stage {
-        Stage::Pod => "inside the pod's own network namespace".to_owned(),
-        Stage::Upstream => match case.peer.pod_ref() {
-            Some(pod) => format!("inside the network namespace of pod {}/{}", pod.namespace, pod.name),
-            None => "inside the destination pod's network namespace".to_owned(),
-        },
-        _ => "on the node".to_owned(),
+fn who(case: &Case<'_>, drop: &DropSeen, stage: Stage) -> String {
+    if drop.site == DropSite::Filter(FilterKind::Cgroup) {
+        return "A BPF program attached to the pod's cgroup".to_owned();
+    }
+    match (stage, case.peer.pod_ref()) {
+        (Stage::Pod, _) => "A packet filter inside the pod's own network namespace".to_owned(),
+        (Stage::Upstream, Some(pod)) => {
+            format!("A packet filter inside the network namespace of pod {}/{}", pod.namespace, pod.name)
+        }
+        (Stage::Upstream, None) => {
+            "A packet filter inside the destination pod's network namespace".to_owned()
+        }
+        _ => "A packet filter on the node".to_owned(),
     }
 }
 
@@ -94,8 +99,10 @@ fn as_of(case: &Case<'_>) -> String {
 
 /// Where to look, by what dropped it.
 fn advice(case: &Case<'_>, drop: &DropSeen, stage: Stage) -> String {
-    use crate::decode::{DropSite, FilterKind};
     let look = match (drop.site, stage) {
+        (DropSite::Filter(FilterKind::Cgroup), _) => {
+            "See which program is attached to the pod's cgroup and who put it there: bpftool cgroup tree.".to_owned()
+        }
         (_, Stage::Pod | Stage::Upstream) => {
             "Look at the packet filter inside the pod: an init container or a sidecar put it there (nft list ruleset, \
              iptables-save in its network namespace)."
@@ -111,9 +118,6 @@ fn advice(case: &Case<'_>, drop: &DropSeen, stage: Stage) -> String {
         (DropSite::Filter(FilterKind::Xdp), _) => {
             let device = place::device(case, drop).unwrap_or_else(|| "DEVICE".to_owned());
             format!("See which XDP program is attached there: ip -d link show dev {device}, bpftool net show.")
-        }
-        (DropSite::Filter(FilterKind::Cgroup), _) => {
-            "See which program is attached to the pod's cgroup: bpftool cgroup tree.".to_owned()
         }
         _ => "Look at the node's own packet filter rules (nft list ruleset, iptables-save): this is not a \
               NetworkPolicy."

@@ -17,6 +17,9 @@ use sidecar::Sidecar;
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let Outcome::Diverted(failure) = &case.event.outcome else { return None };
+    if failure.listener.is_some_and(|at| !at.ip.is_loopback()) {
+        return Some(inbound(case, failure));
+    }
     let sidecar = Sidecar::of(case.pod.pod.as_deref(), failure.listener.map(|at| at.port));
     let confidence = confidence(case, failure, &sidecar)?;
     let listener = failure.listener.map(|at| SocketAddr::new(at.ip, at.port));
@@ -57,6 +60,36 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
             judgement.hint("this kernel does not tell which listener refused; the SYN did not leave the pod");
     }
     Some(judgement.fix(Some(advice::fix(case, failure, &sidecar))))
+}
+
+/// The sidecar of the destination took it, read, and ended it without asking the application.
+fn inbound(case: &Case<'_>, failure: &DivertedFailure) -> Judgement {
+    let listener = failure.listener.map(|at| SocketAddr::new(at.ip, at.port));
+    let there = case.peer.pod.as_deref();
+    let sidecar = Sidecar::of(there, failure.listener.map(|at| at.port));
+    let here = Sidecar::of(case.pod.pod.as_deref(), None);
+    let pod =
+        there.map_or_else(|| "the destination pod".to_owned(), |pod| format!("pod {}", pod.reference()));
+    let at = listener.map_or_else(String::new, |at| format!(" ({at})"));
+    let summary = format!(
+        "The connection to {} was taken by {}{at} in {pod}, which ended it {} ms later without an answer and without \
+         passing it to the application.",
+        case.target(),
+        sidecar.mesh.article(),
+        failure.after.as_millis(),
+    );
+    let mut judgement = Judgement::new(Cause::MeshBlocked, Confidence::Likely, Stage::Upstream, summary)
+        .with("kind", failure.end.as_str())
+        .with("side", "inbound")
+        .with("mesh", sidecar.mesh.as_str())
+        .with("container", sidecar.container.clone().map_or(Value::Null, Value::from))
+        .with("listener", listener.map_or(Value::Null, |at| at.to_string().into()))
+        .at(listener.map_or_else(String::new, |at| at.to_string()));
+    if !here.is_known() {
+        judgement =
+            judgement.hint("this pod has no sidecar, so what it sends there is no mutual TLS of the mesh");
+    }
+    judgement.advise(advice::inbound(case, &sidecar, &pod))
 }
 
 /// How sure it is that a sidecar did it. `None`: nothing says that there is one.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::reach::Reach;
 use super::{culprit, explains, who};
 use crate::flow::{Closed, DnsFailure, DnsOutcome, Link, LinkOutcome, Stray, TcpFate};
@@ -29,6 +31,15 @@ pub(super) fn rcode(code: u16) -> String {
 /// Seconds, to a tenth.
 pub(super) fn tenths(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
+/// The same as a fact. Whole numbers are written as such, whatever way they went.
+pub(super) fn seconds(time: Duration) -> Value {
+    let tenths = (time.as_millis() + 50) / 100;
+    match u64::try_from(tenths / 10) {
+        Ok(whole) if tenths.is_multiple_of(10) => whole.into(),
+        _ => self::tenths(time).into(),
+    }
 }
 
 pub(super) fn summary(case: &Case<'_>, failure: &DnsFailure, reach: Reach) -> String {

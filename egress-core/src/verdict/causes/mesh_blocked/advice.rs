@@ -51,6 +51,22 @@ pub(super) fn fix(case: &Case<'_>, failure: &DivertedFailure, sidecar: &Sidecar)
     }
 }
 
+/// The destination's sidecar refuses.
+pub(super) fn inbound(case: &Case<'_>, sidecar: &Sidecar, pod_word: &str) -> String {
+    let port = case.translation.destination.unwrap_or(case.event.client.destination).port;
+    match sidecar.mesh {
+        Mesh::Linkerd => format!(
+            "Bring this pod into the mesh (annotation linkerd.io/inject: enabled), or admit unauthenticated clients to port \
+             {port} of {pod_word} by a Server and an AuthorizationPolicy."
+        ),
+        _ => format!(
+            "If a PeerAuthentication demands mutual TLS there (mode STRICT: kubectl get peerauthentication -A), bring this pod \
+             into the mesh (label sidecar.istio.io/inject: \"true\"), or set portLevelMtls {port}: mode: PERMISSIVE for \
+             {pod_word}; else look at the AuthorizationPolicies that select it."
+        ),
+    }
+}
+
 fn not_listening(case: &Case<'_>, failure: &DivertedFailure, sidecar: &Sidecar) -> String {
     let port = failure
         .listener

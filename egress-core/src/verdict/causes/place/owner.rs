@@ -47,6 +47,11 @@ const fn other(name: &'static str) -> Owner {
     Owner { name, enforces_policies: false }
 }
 
+/// Whether the software of this name enforces Kubernetes policies.
+pub(crate) fn enforces_policies(name: &str) -> bool {
+    NAMES.iter().any(|(_, owner)| owner.name == name && owner.enforces_policies)
+}
+
 /// Whose it is, if a word of the text says so.
 pub(in crate::verdict) fn of(text: &str) -> Option<&'static Owner> {
     let text = text.to_ascii_lowercase();
