@@ -62,7 +62,7 @@ pub struct PortsInUse {
 }
 
 /// How much of a range of ports is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeInUse {
     /// The lowest port of the range.
     pub lowest: u16,
@@ -70,6 +70,8 @@ pub struct RangeInUse {
     pub highest: u16,
     /// How many are in use.
     pub count: u32,
+    /// Who uses them, the most first.
+    pub holders: Vec<Holder>,
 }
 
 /// Rules that translate the source of what leaves.

@@ -4,6 +4,7 @@ pub(super) mod conntrack_full;
 pub(super) mod dns_failure;
 pub(super) mod firewall_drop;
 pub(super) mod local_resource;
+pub(super) mod lost_answer;
 pub(super) mod mesh_blocked;
 pub(super) mod mtu;
 pub(super) mod nat_exhausted;

@@ -92,6 +92,7 @@ const ORDER: &[Judge] = &[
     causes::nat_missing::judge,
     causes::upstream_silence::judge,
     causes::upstream_timeout::judge,
+    causes::lost_answer::judge,
 ];
 
 /// Decides. `None` for what is no failure.

@@ -44,6 +44,12 @@ pub fn path(case: &Case<'_>, judgement: &Judgement) -> Vec<PathHop> {
         } else {
             path.push(hop(Hop::Uplink, device, HopOutcome::Passed));
         }
+        if judgement.cause == Cause::Unknown && journey.answer(Tap::UplinkIn).is_some() {
+            // The answer was lost after it had come back.
+            path.push(hop(Hop::Upstream, None, HopOutcome::Passed));
+            path.push(broken(Hop::Node, None, HopOutcome::Dropped, judgement));
+            return path;
+        }
         path.push(broken(Hop::Upstream, None, end(case, judgement.cause), judgement));
     } else if let Some(delivered) = journey.request(Tap::PodIn) {
         path.push(hop(Hop::Node, None, HopOutcome::Passed));

@@ -16,7 +16,7 @@ use crate::topology::Topology;
 const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
-    [missing(), exhausted()].into_iter().flatten().collect()
+    [missing(), back(), exhausted()].into_iter().flatten().collect()
 }
 
 fn missing() -> Vec<Scenario> {
@@ -97,6 +97,40 @@ fn missing() -> Vec<Scenario> {
             peer: (SILENT.of(Family::V4), 443),
             detail: &[("source", "10.244.1.5")],
             says: &[],
+            ..missing_verdict(Family::V4)
+        }),
+    ]
+}
+
+fn back() -> Vec<Scenario> {
+    vec![
+        Scenario::new(
+            "answer-lost",
+            Topology::Routed,
+            "the SYN leaves translated, and its answer is exempt from tracking: it stays in the node",
+            |run| run.dial_long(Family::V4, STRIPE, 443, "timeout"),
+        )
+        .set_up(|lab, health| {
+            if health == Health::Healthy {
+                return Ok(());
+            }
+            lab.node.nft(&format!(
+                "table ip raw {{
+                   chain prerouting {{ type filter hook prerouting priority raw; policy accept;
+                     iifname \"{UPLINK}\" ip saddr {} notrack
+                   }}
+                 }}",
+                STRIPE.v4
+            ))
+        })
+        .expect(|| Expect {
+            cause: "unknown",
+            confidence: &["possible"],
+            stage: "node",
+            broken: ("node", "dropped"),
+            source: Some(NODE.of(Family::V4)),
+            detail: &[("kind", "answer-lost"), ("answer_by", UPLINK), ("answer_from", "203.0.113.4:443")],
+            says: &[("/summary", "came in by uplink0 but was not delivered to the pod")],
             ..missing_verdict(Family::V4)
         }),
     ]

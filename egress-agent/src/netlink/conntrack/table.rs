@@ -1,6 +1,6 @@
 //! The conntrack table as a whole: how full it is, what conntrack failed at of late, and who holds its entries.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -151,26 +151,32 @@ fn ports(socket: &mut NetlinkSocket, towards: &Towards) -> Result<PortsInUse, Ne
     let request = answers
         .write_in(request(libc::NFNL_SUBSYS_CTNETLINK, GET, REQUEST | DUMP, answers.family), CTA_TUPLE_REPLY)
         .nest(CTA_FILTER, |filter: Request| filter.with(CTA_FILTER_REPLY_FLAGS, &flags.to_ne_bytes()));
-    let (mut used, mut holders) = (HashSet::new(), Count::default());
+    let mut used: HashMap<u16, IpAddr> = HashMap::new();
     scan(socket, &request, |original, (from, to)| {
-        if from == destination && to.ip == source && used.insert(to.port) {
-            holders.add(original.0.ip);
+        if from == destination && to.ip == source {
+            used.entry(to.port).or_insert(original.0.ip);
         }
     })?;
-    let count = |ports: &mut dyn Iterator<Item = &u16>| u32::try_from(ports.count()).unwrap_or(u32::MAX);
     let mut given: Vec<(u16, u16)> =
         translations::read(socket).rules.iter().filter_map(|rule| rule.ports).collect();
     given.sort_unstable();
     given.dedup();
-    let within = |(lowest, highest): (u16, u16)| RangeInUse {
-        lowest,
-        highest,
-        count: count(&mut used.iter().filter(|port| (lowest..=highest).contains(port))),
+    let within = |lowest: u16, highest: u16| {
+        let mut holders = Count::default();
+        let of_range = used.iter().filter(|(port, _)| (lowest..=highest).contains(port));
+        let count = of_range.map(|(_, ip)| holders.add(*ip)).count();
+        RangeInUse {
+            lowest,
+            highest,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            holders: holders.most(),
+        }
     };
+    let all = within(0, u16::MAX);
     Ok(PortsInUse {
-        count: count(&mut used.iter()),
-        ranges: given.into_iter().map(within).collect(),
-        holders: holders.most(),
+        count: all.count,
+        ranges: given.into_iter().map(|(lowest, highest)| within(lowest, highest)).collect(),
+        holders: all.holders,
     })
 }
 

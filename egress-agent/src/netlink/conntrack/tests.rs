@@ -211,9 +211,10 @@ fn ports_in_use_and_the_rule_that_gives_them_are_found() {
         assert!(table.entries >= 2 && table.limit >= 1000 && table.holders.is_empty(), "{table:?}");
         let ports = table.ports.unwrap();
         assert_eq!(ports.count, 2);
-        assert_eq!(ports.ranges, vec![RangeInUse { lowest: 61000, highest: 61001, count: 2 }]);
         let client = held[0].local_addr().unwrap().ip();
-        assert_eq!(ports.holders, vec![Holder { ip: client, entries: 2 }]);
+        let holders = vec![Holder { ip: client, entries: 2 }];
+        assert_eq!(ports.holders, holders);
+        assert_eq!(ports.ranges, vec![RangeInUse { lowest: 61000, highest: 61001, count: 2, holders }]);
         drop(listener);
     }
     let question = Question::Translations { netns };

@@ -222,7 +222,7 @@ fn a_used_up_port_range_needs_the_ports_to_be_used_up() {
         dropped: 2,
         ports: Some(PortsInUse {
             count: all,
-            ranges: vec![RangeInUse { lowest: 61_000, highest: 61_001, count }],
+            ranges: vec![RangeInUse { lowest: 61_000, highest: 61_001, count, holders: Vec::new() }],
             holders: Vec::new(),
         }),
         ..full()

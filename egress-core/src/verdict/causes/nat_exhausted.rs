@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{conntrack_full, place};
 use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
 use crate::flow::DropRole;
-use crate::node::{PortsInUse, TranslationRule};
+use crate::node::{Holder, PortsInUse, TranslationRule};
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::{Cause, Confidence, questions};
@@ -29,14 +29,14 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if table.insert_failed == 0 {
         return None;
     }
-    let (range, used, rule) = range(case, drop, ports);
+    let (range, used, holders, rule) = range(case, drop, ports);
     let size = u32::from(range.1) - u32::from(range.0) + 1;
     // Two flows that happen to want the same port are no exhaustion.
     if used * 100 < size * USED_UP {
         return None;
     }
     let destination = std::net::SocketAddr::new(towards.destination.ip, towards.destination.port);
-    let holders = conntrack_full::holders(case, &ports.holders);
+    let holders = conntrack_full::holders(case, holders);
     let summary = format!(
         "The node has no source port left to translate the {} to {}: {} of the {size} ports {}-{} of {} are in use \
          towards {destination}/{}{}.",
@@ -69,8 +69,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
 fn range<'a>(
     case: &'a Case<'_>,
     drop: &DropSeen,
-    ports: &PortsInUse,
-) -> ((u16, u16), u32, Option<&'a TranslationRule>) {
+    ports: &'a PortsInUse,
+) -> ((u16, u16), u32, &'a [Holder], Option<&'a TranslationRule>) {
     let v6 = drop.packet.tuple.source.ip.is_ipv6();
     let tried = drop.conntrack.as_ref().map(|ct| ct.reply.destination.port).unwrap_or_default();
     let read = case.readings.translations(case.node.netns());
@@ -81,10 +81,10 @@ fn range<'a>(
         .filter(|range| (range.lowest..=range.highest).contains(&tried))
         .filter_map(|range| {
             let ends = (range.lowest, range.highest);
-            Some((ends, range.count, Some(rule_of(ends)?)))
+            Some((ends, range.count, range.holders.as_slice(), Some(rule_of(ends)?)))
         })
         .min_by_key(|((low, high), ..)| high - low)
-        .unwrap_or((ANY, ports.count, None))
+        .unwrap_or((ANY, ports.count, &ports.holders, None))
 }
 
 fn advice(rule: Option<&TranslationRule>, holders: &[String]) -> String {
