@@ -175,5 +175,38 @@ impl Flow {
 /// The packet that a retransmitted segment makes, without TCP options: at least so many bytes.
 fn segment(again: &RetransmitSeen) -> u32 {
     let payload = if again.mss == 0 { again.length } else { again.length.min(again.mss) };
-    payload + TCP_HEADER + network_header(again.tuple.source.ip)
+    // The length is whatever the record says.
+    payload.saturating_add(TCP_HEADER + network_header(again.tuple.source.ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::TcpState;
+    use crate::verdict::SocketAddress;
+
+    #[test]
+    fn a_length_that_cannot_be_makes_no_overflow() {
+        let end = |text: &str, port| SocketAddress { ip: text.parse().unwrap(), port };
+        let again = |length, mss| RetransmitSeen {
+            tuple: Tuple {
+                protocol: 6,
+                source: end("10.244.1.5", 40000),
+                destination: end("203.0.113.4", 443),
+            },
+            socket: 1,
+            state: TcpState::Established,
+            syn: false,
+            seq: 1,
+            una: 1,
+            length,
+            mss,
+            timeouts: 1,
+            silence: None,
+            sacked: 0,
+        };
+        assert_eq!(segment(&again(u32::MAX, 0)), u32::MAX);
+        assert_eq!(segment(&again(u32::MAX, u32::MAX)), u32::MAX);
+        assert_eq!(segment(&again(9000, 1448)), 1488);
+    }
 }

@@ -151,7 +151,8 @@ fn segment(case: &Case<'_>, mss: u32) -> u32 {
     if mss == 0 {
         return 0;
     }
-    let bare = mss + if case.event.client.source.ip.is_ipv4() { 40 } else { 60 };
+    let header = if case.event.client.source.ip.is_ipv4() { 40 } else { 60 };
+    let bare = mss.saturating_add(header);
     // With time stamps a segment fills the packet that its sender believes in.
-    case.pod_mtu.filter(|mtu| bare + TIMESTAMPS == *mtu).unwrap_or(bare)
+    case.pod_mtu.filter(|mtu| bare.saturating_add(TIMESTAMPS) == *mtu).unwrap_or(bare)
 }

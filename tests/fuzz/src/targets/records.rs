@@ -2,8 +2,8 @@
 
 use egress_common::{
     AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord,
-    PacketRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SHORT_SNAP, SockStateRecord,
-    TapPoint, record_bytes,
+    PacketRecord, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord,
+    SHORT_SNAP, SockStateRecord, TapPoint, record_bytes,
 };
 
 /// Every kind with the length of its records.
@@ -17,6 +17,8 @@ pub const KINDS: &[(RecordKind, usize)] = &[
     (RecordKind::Aggregate, size_of::<AggregateRecord>()),
     (RecordKind::Loss, size_of::<LossRecord>()),
     (RecordKind::PacketHello, size_of::<PacketHelloRecord>()),
+    (RecordKind::Route, size_of::<RouteRecord>()),
+    (RecordKind::ReceiveHole, size_of::<ReceiveHoleRecord>()),
 ];
 
 /// Where a record holds its kind.
