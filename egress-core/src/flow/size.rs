@@ -36,7 +36,7 @@ const PENDING: usize = 128;
 /// A hole in what was received that is so old, although nothing came since, is not filled any more.
 const HOLE_STAYS: Duration = Duration::from_secs(1);
 /// Ids of these flows lie apart from all others.
-const FIRST_ID: u64 = 1 << 60;
+const FIRST_ID: u64 = 1 << 58;
 
 /// Flows whose packets were too big, by the addresses of the one who sends them.
 #[derive(Debug, Default)]

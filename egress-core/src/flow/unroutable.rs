@@ -72,7 +72,7 @@ struct State {
 }
 
 /// Ids of these failures lie above all others.
-const FIRST_ID: u64 = 1 << 60;
+const FIRST_ID: u64 = 1 << 57;
 
 impl Unroutables {
     /// Destinations for which there was no room.
