@@ -2,6 +2,7 @@
 
 mod connection;
 mod dns;
+mod hostile;
 mod mesh;
 mod mtu;
 mod route;
