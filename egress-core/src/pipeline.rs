@@ -361,7 +361,11 @@ impl Pipeline {
 
     /// Events lost since the flow began.
     fn lost_since(&self, first: Mono) -> u64 {
-        self.losses.iter().rev().take_while(|(at, _)| *at >= first).map(|(_, count)| count).sum()
+        self.losses
+            .iter()
+            .rev()
+            .take_while(|(at, _)| *at >= first)
+            .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
     }
 
     fn ask(&mut self, query: ConntrackQuery, subject: Subject) {

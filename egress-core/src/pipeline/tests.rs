@@ -2,7 +2,11 @@
 
 mod connection;
 mod dns;
+<<<<<<< HEAD
 mod filters;
+=======
+mod hostile;
+>>>>>>> quality
 mod mesh;
 mod mtu;
 mod resolver;

@@ -95,7 +95,7 @@ impl Book {
             return None;
         }
         let mut verdict = Verdict::clone(&entry.verdict);
-        verdict.count += count;
+        verdict.count = verdict.count.saturating_add(count);
         verdict.last_seen = verdict.last_seen.max(at);
         entry.verdict = Arc::new(verdict);
         Some(Arc::clone(&entry.verdict))
@@ -157,7 +157,7 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     let (mut kept, other) =
         if knows_more(&fresh, open) { (fresh.clone(), open) } else { (open.clone(), &fresh) };
     kept.id.clone_from(&open.id);
-    kept.count = open.count + fresh.count;
+    kept.count = open.count.saturating_add(fresh.count);
     kept.first_seen = open.first_seen.min(fresh.first_seen);
     kept.last_seen = open.last_seen.max(fresh.last_seen);
     kept.lost_events = open.lost_events.max(fresh.lost_events);
