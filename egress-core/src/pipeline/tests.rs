@@ -2,11 +2,8 @@
 
 mod connection;
 mod dns;
-<<<<<<< HEAD
 mod filters;
-=======
 mod hostile;
->>>>>>> quality
 mod mesh;
 mod mtu;
 mod resolver;
