@@ -201,6 +201,6 @@ fn metrics_address(tag: &str) -> SocketAddr {
     let mut numbers = tag.split('-').filter_map(|part| part.parse::<u32>().ok());
     let (pid, lab) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let [_, _, high, low] = pid.to_be_bytes();
-    let [.., number] = lab.to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(127, high | 0x80, low, number.saturating_add(1)), 9750))
+    let [_, _, hundreds, number] = lab.to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, high | 0x80, low, number), 9750 + u16::from(hundreds)))
 }
