@@ -87,9 +87,8 @@ fn report(netns: u32, table: u32, protocol: u8, destination: [u64; 2], port: u16
     let pod_slot = entry.pod_slot;
     // SAFETY: no arguments.
     let now = unsafe { bpf_jiffies64() };
-    let granted = SLOTS
-        .get_ptr_mut(pod_slot)
-        .is_some_and(|state| budget::take_packet(state, PacketBudget::Other, now));
+    let granted =
+        SLOTS.get_ptr_mut(pod_slot).is_some_and(|state| budget::take_packet(state, PacketBudget::Other, now));
     if !granted {
         count(Stat::RouteWithheld);
         return;
