@@ -65,7 +65,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<AgentStatus> {
         Ok((_, note)) => problems.extend(note.clone()),
         Err(error) => problems.push(error.to_string()),
     }
-    let inside = || probe::diagnose(&ProbeOptions::default());
+    let options = ProbeOptions { trace_netfilter: true, ..ProbeOptions::default() };
+    let inside = || probe::diagnose(&options);
     let hooks = match netns {
         Ok((netns, _)) => netns.run(inside).unwrap_or_else(|error| {
             problems.push(error.to_string());

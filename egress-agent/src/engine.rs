@@ -40,6 +40,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// Use clsact filters even where TCX is there.
     pub force_clsact: bool,
+    /// Attach to the chains of nftables.
+    pub trace_netfilter: bool,
 }
 
 /// What reaches the engine from elsewhere.

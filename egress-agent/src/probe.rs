@@ -7,6 +7,7 @@ mod aggregates;
 mod attach;
 mod btf;
 mod bypass;
+mod chains;
 mod doctor;
 mod error;
 mod load;
@@ -58,11 +59,18 @@ pub struct ProbeOptions {
     pub force_clsact: bool,
     /// Slots of pods; a slot given to [`Probe::set_netns`] or [`Probe::set_pod_ip`] is below this.
     pub pod_slots: u32,
+    /// Attach to the chains of nftables: costs every packet that goes through one.
+    pub trace_netfilter: bool,
 }
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self { btf_path: "/sys/kernel/btf".into(), force_clsact: false, pod_slots: 1024 }
+        Self {
+            btf_path: "/sys/kernel/btf".into(),
+            force_clsact: false,
+            pod_slots: 1024,
+            trace_netfilter: false,
+        }
     }
 }
 
@@ -70,6 +78,7 @@ impl Default for ProbeOptions {
 pub struct Probe {
     // Fields are dropped in this order: links first, then the programs and maps.
     taps: attach::Taps,
+    _chains: Option<chains::Chains>,
     hooks: Vec<HookStatus>,
     rings: rings::Rings,
     aggregates: aggregates::Aggregates,
@@ -85,6 +94,7 @@ pub struct Probe {
     last_beat: Instant,
     options: ProbeOptions,
     has_conntrack: bool,
+    has_chains: bool,
     offsets: Offsets,
 }
 
@@ -93,7 +103,9 @@ impl Probe {
     /// of [`Probe::hooks`].
     pub fn load(options: &ProbeOptions) -> Result<Self, ProbeError> {
         let loaded = load::load(options)?;
-        let load::Loaded { mut ebpf, offsets, config, cpus, mut hooks, mut names, has_conntrack } = loaded;
+        let (chains, has_chains) = (loaded.chains, loaded.has_chains);
+        let load::Loaded { mut ebpf, offsets, config, cpus, mut hooks, mut names, has_conntrack, .. } =
+            loaded;
         let heartbeat = check_abi(&mut ebpf)?;
         let rings = rings::Rings::create(cpus, config.ring_bytes)?;
         let mut rings_map: ArrayOfMaps<MapData> = ArrayOfMaps::try_from(stats::take(&mut ebpf, "RINGS")?)
@@ -111,6 +123,7 @@ impl Probe {
         hooks.push(kallsyms_status(&mut names));
         let mut probe = Self {
             taps,
+            _chains: chains,
             hooks,
             rings,
             aggregates,
@@ -125,6 +138,7 @@ impl Probe {
             last_beat: Instant::now(),
             options: options.clone(),
             has_conntrack,
+            has_chains,
             offsets,
         };
         // Loading may have taken long.
@@ -262,6 +276,7 @@ impl Probe {
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         !self.has_conntrack && load::has_conntrack_btf(&self.options.btf_path)
+            || !self.has_chains && load::has_chains_btf(&self.options.btf_path)
     }
 
     /// Ids of our programs.

@@ -2,6 +2,8 @@
 //!
 //! Needs root, the BPF object (`cargo xtask build-ebpf`), `ip` and `nft`; says so and passes where one is missing.
 
+#[path = "probe/chain.rs"]
+mod chain;
 #[path = "probe/full.rs"]
 mod full;
 #[path = "probe/site.rs"]
@@ -19,8 +21,9 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use egress_agent::probe::{Probe, ProbeOptions};
 use egress_agent::status::HookState;
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, NETNS_NODE, NETNS_POD, NetnsEntry, PacketClass, PacketRecord,
-    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags, read_record,
+    AggregateRecord, ChainRecord, DropRecord, LossRecord, NETNS_NODE, NETNS_POD, NetnsEntry, PacketClass,
+    PacketRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, SockStateRecord, TapPoint, flags,
+    read_record,
 };
 use egress_core::node::DeviceRole;
 
@@ -52,6 +55,7 @@ fn watch(site: &Site, options: &ProbeOptions) -> Probe {
 #[derive(Default)]
 struct Heard {
     drops: Vec<DropRecord>,
+    chains: Vec<ChainRecord>,
     packets: Vec<PacketRecord>,
     retransmits: Vec<RetransmitRecord>,
     states: Vec<SockStateRecord>,
@@ -63,6 +67,7 @@ impl Heard {
         let header: RecordHeader = read_record(&bytes[..size_of::<RecordHeader>()]).expect("a header");
         match RecordKind::from_raw(header.kind).expect("a kind") {
             RecordKind::Drop => self.drops.extend(read_record::<DropRecord>(bytes)),
+            RecordKind::Chain => self.chains.extend(read_record::<ChainRecord>(bytes)),
             RecordKind::Packet => self.packets.extend(read_record::<PacketRecord>(bytes)),
             RecordKind::Retransmit => self.retransmits.extend(read_record::<RetransmitRecord>(bytes)),
             RecordKind::SockState => self.states.extend(read_record::<SockStateRecord>(bytes)),

@@ -17,10 +17,10 @@ pub use config::{
 };
 pub use offsets::{ABSENT, Offsets};
 pub use record::{
-    AggregateRecord, DropRecord, HELLO_SNAP, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord,
-    PacketLongRecord, PacketRecord, RESET_PROGRESS, ReceiveHoleRecord, Record, RecordHeader, RecordKind,
-    ResetRecord, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, read_record,
-    record_bytes,
+    AggregateRecord, CHAIN_NAME, ChainRecord, DropRecord, HELLO_SNAP, LONG_SNAP, LossRecord, PacketClass,
+    PacketHelloRecord, PacketLongRecord, PacketRecord, RESET_PROGRESS, ReceiveHoleRecord, Record,
+    RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord,
+    TapPoint, flags, read_record, record_bytes,
 };
 pub use sieve::{SIEVE_WORDS, sieve_bit};
 pub use stats::Stat;

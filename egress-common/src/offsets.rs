@@ -154,4 +154,20 @@ offsets! {
     tcp_bytes_received,
     /// `tcp_sock.bytes_sent`
     tcp_bytes_sent,
+    /// `nft_pktinfo.skb`
+    pkt_skb,
+    /// `nft_pktinfo.state`
+    pkt_state,
+    /// `nf_hook_state.hook`, a byte
+    state_hook,
+    /// `nf_hook_state.pf`, a byte
+    state_pf,
+    /// `nft_chain.table`
+    chain_table,
+    /// `nft_chain.name`
+    chain_name,
+    /// `nft_table.name`
+    table_name,
+    /// The byte of `nft_table.family`, whose low six bits it is
+    table_family,
 }

@@ -14,6 +14,9 @@ pub const HELLO_SNAP: usize = 2048;
 /// Bytes of [`ResetRecord::data`] that tell a socket's progress.
 pub const RESET_PROGRESS: usize = 24;
 
+/// Bytes of names in [`ChainRecord`]: `kube-proxy`'s and those of CNI plugins are shorter.
+pub const CHAIN_NAME: usize = 64;
+
 /// Bits of [`RecordHeader::flags`].
 pub mod flags {
     /// `dst_*` fields of a drop are filled: the packet had a route.
@@ -54,6 +57,8 @@ pub enum RecordKind {
     Reset = 6,
     /// [`RouteRecord`], from `fib:fib_table_lookup` and `fib6:fib6_table_lookup`.
     Route = 7,
+    /// [`ChainRecord`], from `skb:kfree_skb` with `nft_do_chain`.
+    Chain = 8,
     /// [`PacketHelloRecord`], from TC.
     PacketHello = 9,
     /// [`ReceiveHoleRecord`], from `sock:inet_sock_set_state`.
@@ -76,6 +81,7 @@ impl RecordKind {
             5 => Self::SockState,
             6 => Self::Reset,
             7 => Self::Route,
+            8 => Self::Chain,
             9 => Self::PacketHello,
             10 => Self::ReceiveHole,
             16 => Self::Aggregate,
@@ -400,6 +406,26 @@ pub struct RouteRecord {
     pub pad: [u8; 5],
 }
 
+/// Which chain of nftables dropped a packet. Directly before its [`DropRecord`], of the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChainRecord {
+    /// Kind [`RecordKind::Chain`]; time, CPU, namespace and device are the drop's.
+    pub header: RecordHeader,
+    /// Number of the hook (`enum nf_inet_hooks`, of a device `enum nf_dev_hooks`).
+    pub hook: u8,
+    /// `NFPROTO_*` of the hook.
+    pub protocol: u8,
+    /// `NFPROTO_*` of the table.
+    pub family: u8,
+    /// Explicit padding, zero.
+    pub pad: [u8; 5],
+    /// Name of the table; cut where there is no NUL.
+    pub table: [u8; CHAIN_NAME],
+    /// Name of the base chain, likewise.
+    pub chain: [u8; CHAIN_NAME],
+}
+
 /// Drops of one flow that were counted in the kernel and not reported one by one, since the last record of
 /// the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -474,6 +500,7 @@ layout! {
     ResetRecord: 152;
     ReceiveHoleRecord: 96;
     RouteRecord: 72;
+    ChainRecord: 176;
     AggregateRecord: 104;
     LossRecord: 56;
 }

@@ -42,6 +42,10 @@ pub enum Stat {
     RouteLost,
     /// Route records withheld by a pod's budget.
     RouteWithheld,
+    /// Chain records submitted.
+    ChainReported,
+    /// Chain records that found no room.
+    ChainLost,
     /// Not a counter: how many there are.
     Count,
 }

@@ -13,7 +13,7 @@ pub use dns::{DnsAnswer, DnsMessage, DnsType};
 pub use drops::{DropSite, FilterKind, Hook};
 pub use names::KernelNames;
 pub use observation::{
-    Aggregated, Application, Conntrack, DropSeen, Loss, NoRouteSeen, Observation, PacketSeen,
+    Aggregated, Application, ChainSeen, Conntrack, DropSeen, Loss, NoRouteSeen, Observation, PacketSeen,
     ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
 };
 pub(crate) use packet::is_closing;

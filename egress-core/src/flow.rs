@@ -70,7 +70,7 @@ impl Tracker {
                 self.diverted.reset(seen, reset);
                 self.socket_reset(seen, reset);
             }
-            Seen::NoRoute(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
+            Seen::Chain(_) | Seen::NoRoute(_) | Seen::Aggregated(_) | Seen::Lost(_) => {}
         }
         for event in out.iter_mut().skip(first) {
             self.diverted.complete(event);

@@ -60,6 +60,8 @@ pub struct Pipeline {
     asked: HashMap<ConntrackQuery, Subject>,
     dropped: HashMap<(IpAddr, SocketAddress, u8), Subject>,
     losses: VecDeque<(Mono, u64)>,
+    /// The chain that drops the next packet, where the kernel was asked.
+    chain: Option<Observation>,
     /// Drops of filters whose names are still to come.
     filters: filters::Unattributed,
     drift: drift::Drift,
@@ -93,6 +95,7 @@ impl Pipeline {
             asked: HashMap::new(),
             dropped: HashMap::new(),
             losses: VecDeque::new(),
+            chain: None,
             filters: filters::Unattributed::default(),
             drift: drift::Drift::default(),
             readings: Readings::default(),
@@ -182,10 +185,15 @@ impl Pipeline {
     }
 
     fn record(&mut self, bytes: &[u8]) {
-        let Ok(seen) = decode(bytes, &self.names) else {
+        let Ok(mut seen) = decode(bytes, &self.names) else {
             self.undecoded += 1;
             return;
         };
+        if matches!(seen.seen, Seen::Chain(_)) {
+            self.chain = Some(seen);
+            return;
+        }
+        self.name_chain(&mut seen);
         self.count(&seen);
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
@@ -207,6 +215,17 @@ impl Pipeline {
         }
         self.tracker.observe(&seen, &mut self.events);
         self.judge_events();
+    }
+
+    /// Joins a drop with the chain that was told directly before it, of the same time.
+    fn name_chain(&mut self, seen: &mut Observation) {
+        let Seen::Drop(drop) = &mut seen.seen else { return };
+        let Some(told) = self.chain.take() else { return };
+        if (told.at, told.netns, told.ifindex) == (seen.at, seen.netns, seen.ifindex)
+            && let Seen::Chain(chain) = told.seen
+        {
+            drop.chain = Some(chain);
+        }
     }
 
     fn cluster(&mut self, change: ClusterChange, at: Mono) {

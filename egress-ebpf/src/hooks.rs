@@ -1,6 +1,7 @@
 //! One file a hook; the kernel's prototype stands above it.
 
 pub mod budget;
+pub mod chain;
 pub mod fib;
 pub mod kfree_skb;
 pub mod reset;

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
     bpf_jiffies64,
-    generated::{bpf_get_current_task, bpf_probe_read_kernel},
+    generated::{bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
 };
 use egress_common::ABSENT;
 
@@ -28,6 +28,7 @@ macro_rules! offset {
         unsafe { core::ptr::read_volatile(&raw const $crate::maps::OFFSETS.$field) }
     };
 }
+pub(crate) use offset;
 
 /// Loads a field of a BTF pointer; 0 where the kernel has no such field.
 macro_rules! load {
@@ -88,6 +89,23 @@ pub fn read<T: Copy>(from: u64) -> Option<T> {
     } else {
         None
     }
+}
+
+/// Reads a string of kernel memory; all zero if it faulted, without a NUL if it is too long.
+///
+/// # Safety
+/// There must be room for that many bytes, a multiple of eight.
+#[inline(always)]
+pub unsafe fn read_text<const SIZE: usize>(to: *mut u8, from: u64) {
+    let words = to.cast::<u64>();
+    let mut index = 0;
+    while index < SIZE / 8 {
+        // SAFETY: the caller vouches for the room. Volatile, see `emit::zero`.
+        unsafe { words.add(index).write_volatile(0) };
+        index += 1;
+    }
+    // SAFETY: the helper checks the source; the verifier checks target and size.
+    unsafe { bpf_probe_read_kernel_str(to.cast(), SIZE as u32, from as *const c_void) };
 }
 
 /// Reads a word of kernel memory, 0 if it faulted.
@@ -352,6 +370,12 @@ impl Skb {
         self.0.is_null()
     }
 
+    /// Its address, as an identity.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0 as u64
+    }
+
     /// EtherType, network byte order.
     #[inline(always)]
     pub fn protocol(self) -> u16 {
@@ -599,6 +623,30 @@ impl Wanted {
     #[inline(always)]
     pub fn to_v6(self) -> ([u64; 2], u16) {
         (load_pair!(self.0, flow6_daddr), u16::from_be(load!(self.0, flow6_dport, u16)))
+    }
+}
+
+/// `struct nft_pktinfo *`
+#[derive(Clone, Copy)]
+pub struct Pkt(*const c_void);
+
+impl Pkt {
+    /// Takes a context argument.
+    #[inline(always)]
+    pub fn new(pointer: *const c_void) -> Self {
+        Self(pointer)
+    }
+
+    /// Address of the packet.
+    #[inline(always)]
+    pub fn skb(self) -> u64 {
+        load!(self.0, pkt_skb, u64)
+    }
+
+    /// Address of the hook's state.
+    #[inline(always)]
+    pub fn state(self) -> u64 {
+        load!(self.0, pkt_state, u64)
     }
 }
 

@@ -13,13 +13,13 @@ mod maps;
 mod packet;
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, classifier},
-    programs::{BtfTracePointContext, TcContext},
+    macros::{btf_tracepoint, classifier, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TcContext},
 };
 use egress_common::TapPoint;
 
 use crate::{
-    kernel::{Net, Skb, Sock, Wanted},
+    kernel::{Net, Pkt, Skb, Sock, Wanted},
     packet::{ETHERNET, NO_LINK_HEADER},
 };
 
@@ -75,6 +75,18 @@ pub fn fib_table_lookup(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "fib6_table_lookup")]
 pub fn fib6_table_lookup(ctx: BtfTracePointContext) -> i32 {
     hooks::fib::looked_up_v6(Net::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2), Wanted::new(ctx.arg(3)))
+}
+
+/// `nft_do_chain(pkt, priv)` begins.
+#[fentry(function = "nft_do_chain")]
+pub fn nft_chain_entered(ctx: FEntryContext) -> i32 {
+    hooks::chain::entered(Pkt::new(ctx.arg(0)), ctx.arg(1))
+}
+
+/// `nft_do_chain(pkt, priv)` ends; the result follows the arguments.
+#[fexit(function = "nft_do_chain")]
+pub fn nft_chain_left(ctx: FExitContext) -> i32 {
+    hooks::chain::left(ctx.arg(2))
 }
 
 /// Ingress hook of the host side of a pod's device.

@@ -38,6 +38,26 @@ pub static POD_SIEVE: Array<[u64; SIEVE_WORDS], 1> = Array::new();
 #[btf_map]
 pub static SLOTS: PerCpuArray<PodSlotState, 1> = PerCpuArray::new();
 
+/// The packet that this CPU has in a chain of nftables.
+#[btf_map]
+pub static CHAINS: PerCpuArray<Note, 1> = PerCpuArray::new();
+
+/// A packet in a chain: addresses in the kernel.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Note {
+    /// `struct sk_buff *`, 0: none.
+    pub skb: u64,
+    /// `struct nf_hook_state *`
+    pub state: u64,
+    /// `struct nft_chain *`
+    pub chain: u64,
+    /// All three combined: half a note is none.
+    pub check: u64,
+    /// `jiffies`
+    pub at: u64,
+}
+
 /// Counters, indexed by [`Stat`].
 #[btf_map]
 pub static STATS: PerCpuArray<[u64; Stat::COUNT as usize], 1> = PerCpuArray::new();

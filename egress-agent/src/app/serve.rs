@@ -85,7 +85,8 @@ fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<
         metrics: Arc::new(Metrics::new(pod_label)),
     };
     let node_name = node_name(sources.node_name.as_deref());
-    let options = Options { node_name, netns, record, force_clsact: false };
+    let options =
+        Options { node_name, netns, record, force_clsact: false, trace_netfilter: sources.trace_netfilter };
     let engine = Engine::start(options, shared.clone())?;
     let outbox = &engine.outbox;
     let network = network::watch(&watched, sources.uplink.clone(), to_engine(outbox))

@@ -68,6 +68,10 @@ pub struct Sources {
     /// Device towards the outside [default: those of the default routes]. May be repeated.
     #[arg(long, value_name = "DEVICE")]
     pub uplink: Vec<String>,
+    /// Have the kernel say which chain of nftables dropped a packet. Costs every packet that goes through a chain a
+    /// little; `doctor` says whether this kernel can.
+    #[arg(long)]
+    pub trace_netfilter: bool,
 }
 
 /// `run`

@@ -18,6 +18,7 @@ struct File {
     node_name: Option<String>,
     netns: Option<PathBuf>,
     uplink: Vec<String>,
+    trace_netfilter: bool,
     grpc_listen: Vec<String>,
     metrics_listen: Option<String>,
     metrics_pod_label: Option<bool>,
@@ -43,6 +44,7 @@ pub(crate) fn add(args: &mut RunArgs, text: &str) -> Result<(), String> {
     sources.node_name = sources.node_name.take().or(file.node_name);
     sources.netns = sources.netns.take().or(file.netns);
     or_list(&mut sources.uplink, file.uplink);
+    sources.trace_netfilter |= file.trace_netfilter;
     let listen = file.grpc_listen.iter().map(|text| read("grpc-listen", text)).collect::<Result<_, _>>()?;
     or_list(&mut args.grpc_listen, listen);
     let metrics = file.metrics_listen.map(|text| read("metrics-listen", &text)).transpose()?;

@@ -69,7 +69,11 @@ impl Run {
         outbox: Outbox,
     ) -> Result<Self, EngineError> {
         options.netns.enter()?;
-        let probe_options = ProbeOptions { force_clsact: options.force_clsact, ..ProbeOptions::default() };
+        let probe_options = ProbeOptions {
+            force_clsact: options.force_clsact,
+            trace_netfilter: options.trace_netfilter,
+            ..ProbeOptions::default()
+        };
         let mut probe = Probe::load(&probe_options)?;
         probe.set_netns(options.netns.inode(), NODE)?;
         let recorder = match &options.record {

@@ -230,6 +230,23 @@ impl Btf {
         None
     }
 
+    /// Where a bit field of a structure begins that begins with a byte and fits in it; its width in bits is checked.
+    pub(super) fn bits(&self, structure: &str, name: &str, width: u32) -> Option<u32> {
+        let (file, found) = self.get(self.find(structure, &[kind::STRUCT])?)?;
+        let raw = (0..found.count as usize).find_map(|index| {
+            let at = found.rest + index * 12;
+            let own = file.name(u32_at(&file.data, at)?)?;
+            (own == name.as_bytes()).then(|| u32_at(&file.data, at + 8)).flatten()
+        })?;
+        let (offset, bits) = (raw & 0x00ff_ffff, raw >> 24);
+        (found.flag && offset % 8 == 0 && bits == width && width <= 8).then_some(offset / 8)
+    }
+
+    /// Number of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.find(name, &[kind::FUNC])
+    }
+
     /// Names of a function's parameters.
     pub(super) fn parameters(&self, function: &str) -> Option<Vec<String>> {
         let (_, found) = self.get(self.find(function, &[kind::FUNC])?)?;
@@ -383,6 +400,9 @@ mod tests {
     fn bit_fields_and_strangers_are_absent() {
         let btf = Btf::parse(sample().build(), None).unwrap();
         assert_eq!(btf.field("outer", "bits"), None);
+        assert_eq!(btf.bits("outer", "bits", 4), Some(0));
+        assert_eq!(btf.bits("outer", "bits", 6), None);
+        assert_eq!(btf.bits("outer", "array", 4), None);
         assert_eq!(btf.field("outer", "inner.nothing"), None);
         assert_eq!(btf.field("nobody", "x"), None);
     }

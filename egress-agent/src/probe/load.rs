@@ -13,6 +13,7 @@ use egress_common::{Config, NetnsEntry, Offsets, REASON_CLASSES};
 use egress_core::decode::KernelNames;
 
 use super::btf::Btf;
+use super::chains::{self, Chains};
 use super::doctor::{missing_capabilities, refusal};
 use super::error::{ProbeError, chain, is_not_permitted};
 use super::object::OBJECT;
@@ -151,6 +152,10 @@ pub(super) struct Loaded {
     pub(super) hooks: Vec<HookStatus>,
     pub(super) names: KernelNames,
     pub(super) has_conntrack: bool,
+    /// Programs at the chains of nftables, if asked for.
+    pub(super) chains: Option<Chains>,
+    /// Whether the types of nftables were there, if asked for.
+    pub(super) has_chains: bool,
 }
 
 /// Loads the object and attaches the tracepoints.
@@ -159,11 +164,18 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
     let vmlinux = options.btf_path.join("vmlinux");
     let kernel = Arc::new(Btf::read(&vmlinux, None)?);
     let module = |name: &&str| Btf::read(&options.btf_path.join(name), Some(Arc::clone(&kernel))).ok();
-    let modules: Vec<Btf> = CONNTRACK_MODULES.iter().chain(reasons::MODULES).filter_map(module).collect();
+    let mut modules: Vec<Btf> = CONNTRACK_MODULES.iter().chain(reasons::MODULES).filter_map(module).collect();
+    // The first, if it is there.
+    let rules = if options.trace_netfilter { module(&chains::MODULE) } else { None };
+    let has_rules = rules.is_some();
+    modules.splice(0..0, rules);
 
     let mut names = KernelNames::default();
     let classes = reasons::resolve(&kernel, &modules, &mut names);
-    let resolved = Resolved::new(&kernel, &modules);
+    let mut resolved = Resolved::new(&kernel, &modules);
+    if !options.trace_netfilter {
+        resolved.without_chains();
+    }
     let cpus = aya::util::nr_cpus()
         .ok()
         .and_then(|count| u32::try_from(count).ok())
@@ -174,7 +186,7 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
 
     let types = aya::Btf::parse_file(&vmlinux, aya::Endianness::default())
         .map_err(|error| ProbeError::Object(chain(&error)))?;
-    let hooks = TRACEPOINTS
+    let mut hooks: Vec<HookStatus> = TRACEPOINTS
         .iter()
         .map(|tracepoint| {
             let (state, note) = match attach(&mut ebpf, tracepoint, &kernel, &types, &resolved) {
@@ -188,6 +200,14 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
             HookStatus { hook: tracepoint.shown.to_owned(), state, note }
         })
         .collect();
+    let rules = modules.first().filter(|_| has_rules);
+    let has_chains = !options.trace_netfilter || chains::is_described(&kernel, rules);
+    let mut attached = None;
+    if options.trace_netfilter {
+        let (chains, status) = chains::attach(object, &ebpf, &kernel, rules, &resolved);
+        attached = chains;
+        hooks.push(status);
+    }
     drop((types, modules, kernel));
     sys::give_memory_back();
     Ok(Loaded {
@@ -198,6 +218,8 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
         hooks,
         names,
         has_conntrack: resolved.has_conntrack(),
+        chains: attached,
+        has_chains,
     })
 }
 
@@ -324,6 +346,11 @@ pub(super) fn written(map: &'static str, limit: u32, result: Result<(), MapError
         }
         other => other,
     })
+}
+
+/// Whether the BTF of nftables has turned up.
+pub(super) fn has_chains_btf(directory: &Path) -> bool {
+    fs::exists(directory.join(chains::MODULE)).unwrap_or(false)
 }
 
 /// Whether a module's BTF has turned up that would have helped.

@@ -21,6 +21,8 @@ pub(super) enum Hook {
     Fib,
     /// `fib6:fib6_table_lookup`
     Fib6,
+    /// `nft_do_chain`
+    Chain,
 }
 
 /// Every socket hook.
@@ -44,6 +46,7 @@ const WITH_SOCKET: &[Hook] =
 const LOOKUPS: &[Hook] = &[Hook::Fib, Hook::Fib6];
 const FIB: &[Hook] = &[Hook::Fib];
 const FIB6: &[Hook] = &[Hook::Fib6];
+const CHAIN: &[Hook] = &[Hook::Chain];
 const DROP: &[Hook] = &[Hook::Drop];
 const NONE: &[Hook] = &[];
 
@@ -74,7 +77,7 @@ macro_rules! entry {
     };
 }
 
-/// The table, in the order of [`Offsets`]. `ct_hash_size` is a size, and resolved apart.
+/// The table, in the order of [`Offsets`]. `ct_hash_size` is a size and `table_family` a bit field: resolved apart.
 const TABLE: &[Entry] = &[
     entry!(skb_head, [("sk_buff", "head")], [8], PACKETS, ""),
     entry!(skb_network_header, [("sk_buff", "network_header")], [2], PACKETS, ""),
@@ -176,6 +179,14 @@ const TABLE: &[Entry] = &[
     entry!(tcp_rcv_tstamp, [("tcp_sock", "rcv_tstamp")], [4], NONE, "how long a connection has been silent"),
     entry!(tcp_bytes_received, [("tcp_sock", "bytes_received")], [8], NONE, BYTES),
     entry!(tcp_bytes_sent, [("tcp_sock", "bytes_sent")], [8], NONE, BYTES),
+    entry!(pkt_skb, [("nft_pktinfo", "skb")], [8], CHAIN, ""),
+    // By `xt` before 5.11.
+    entry!(pkt_state, [("nft_pktinfo", "state"), ("nft_pktinfo", "xt.state")], [8], CHAIN, ""),
+    entry!(state_hook, [("nf_hook_state", "hook")], [1], CHAIN, ""),
+    entry!(state_pf, [("nf_hook_state", "pf")], [1], CHAIN, ""),
+    entry!(chain_table, [("nft_chain", "table")], [8], CHAIN, ""),
+    entry!(chain_name, [("nft_chain", "name")], [8], CHAIN, ""),
+    entry!(table_name, [("nft_table", "name")], [8], CHAIN, ""),
 ];
 
 const CONNTRACK: &str =
@@ -206,6 +217,9 @@ impl Resolved {
         }
         let size = |btf: &Btf| btf.size_of("nf_conntrack_tuple_hash");
         offsets.ct_hash_size = size(kernel).or_else(|| modules.iter().find_map(size)).unwrap_or(ABSENT);
+        // Its low bits are a byte's low bits on little-endian machines, which are all that eBPF is built for here.
+        let family = |btf: &Btf| btf.bits("nft_table", "family", 6);
+        offsets.table_family = family(kernel).or_else(|| modules.iter().find_map(family)).unwrap_or(ABSENT);
         Self { offsets, missing }
     }
 
@@ -220,6 +234,9 @@ impl Resolved {
                 format!("{structure}.{path}")
             })
             .collect();
+        if hook == Hook::Chain && names.is_empty() && self.offsets.table_family == ABSENT {
+            return Some("the kernel's BTF has no nft_table.family as we know it".to_owned());
+        }
         (!names.is_empty()).then(|| format!("the kernel's BTF has no {} as we know it", names.join(", ")))
     }
 
@@ -246,7 +263,7 @@ impl Resolved {
             }
             Hook::SendReset => entry.name.starts_with("sk_v6"),
             Hook::ReceiveReset => entry.name.starts_with("sk_v6") || entry.loss == PROGRESS,
-            Hook::Fib | Hook::Fib6 => false,
+            Hook::Fib | Hook::Fib6 | Hook::Chain => false,
         };
         let mut losses: Vec<&str> = self
             .missing
@@ -256,6 +273,11 @@ impl Resolved {
             .collect();
         losses.dedup();
         losses
+    }
+
+    /// The programs are not to look for chains.
+    pub(super) fn without_chains(&mut self) {
+        self.offsets.chain_name = ABSENT;
     }
 
     /// Whether conntrack tuples can be read.
@@ -281,7 +303,7 @@ mod tests {
     #[test]
     fn the_table_knows_every_field_but_the_size() {
         let mut names: Vec<&str> = TABLE.iter().map(|entry| entry.name).collect();
-        names.push("ct_hash_size");
+        names.extend(["ct_hash_size", "table_family"]);
         names.sort_unstable();
         let mut expected = Offsets::NAMES.to_vec();
         expected.sort_unstable();

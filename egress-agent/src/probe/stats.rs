@@ -44,6 +44,8 @@ impl Delivered {
             Some(RecordKind::SockState | RecordKind::ReceiveHole) => self.sock_states += 1,
             Some(RecordKind::Reset) => self.resets += 1,
             Some(RecordKind::Route) => self.routes += 1,
+            // Part of a drop.
+            Some(RecordKind::Chain) => {}
             Some(RecordKind::Aggregate | RecordKind::Loss) | None => {}
         }
     }

@@ -1,10 +1,13 @@
 //! System calls that the loader library does not offer.
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
+};
 
 /// `bpf(2)`
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
@@ -60,7 +63,99 @@ pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info>
 pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = attributes();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
-    let fd = bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)?;
+    descriptor(bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr)?)
+}
+
+/// A program for the entry or the exit of a function.
+pub(super) struct Tracing<'a> {
+    /// Its name, of which the kernel keeps 15 bytes.
+    pub(super) name: &'a str,
+    /// Entry or exit.
+    pub(super) kind: bpf_attach_type,
+    /// Its code, with descriptors of maps in it.
+    pub(super) code: &'a [bpf_insn],
+    /// Its license.
+    pub(super) license: &'a CString,
+    /// The types of the module that has the function; `None`: the kernel proper.
+    pub(super) types: Option<BorrowedFd<'a>>,
+    /// The function's number among them.
+    pub(super) target: u32,
+}
+
+/// Loads it.
+pub(super) fn load_tracing(program: &Tracing<'_>) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    // SAFETY: a union of integers.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    load.expected_attach_type = program.kind as u32;
+    load.insns = program.code.as_ptr() as u64;
+    load.insn_cnt = u32::try_from(program.code.len()).unwrap_or(u32::MAX);
+    load.license = program.license.as_ptr() as u64;
+    load.attach_btf_id = program.target;
+    if let Some(types) = program.types {
+        load.__bindgen_anon_1.attach_btf_obj_fd = raw(types);
+    }
+    let last = load.prog_name.len() - 1;
+    for (to, from) in load.prog_name[..last].iter_mut().zip(program.name.bytes()) {
+        *to = from.cast_signed();
+    }
+    descriptor(bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?)
+}
+
+/// Attaches it; the link goes with its descriptor.
+pub(super) fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    attr.raw_tracepoint.prog_fd = raw(program);
+    descriptor(bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)?)
+}
+
+/// The types of a module that is loaded. Needs `CAP_SYS_ADMIN`.
+pub(super) fn module_types(module: &str) -> io::Result<OwnedFd> {
+    let mut id = 0;
+    loop {
+        let mut attr = attributes();
+        attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
+        // Ends with ENOENT.
+        bpf(bpf_cmd::BPF_BTF_GET_NEXT_ID, &mut attr)?;
+        // SAFETY: the arm of the union that this command writes.
+        id = unsafe { attr.__bindgen_anon_6.next_id };
+        let mut attr = attributes();
+        attr.__bindgen_anon_6.__bindgen_anon_1.btf_id = id;
+        let types = match bpf(bpf_cmd::BPF_BTF_GET_FD_BY_ID, &mut attr) {
+            Ok(fd) => descriptor(fd)?,
+            // Gone meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            Err(error) => return Err(error),
+        };
+        if is_types_of(types.as_fd(), module)? {
+            return Ok(types);
+        }
+    }
+}
+
+fn is_types_of(types: BorrowedFd<'_>, module: &str) -> io::Result<bool> {
+    // Longer names are cut, which the kernel calls an error.
+    let mut name = [0_u8; 64];
+    // SAFETY: a structure of integers.
+    let mut info: bpf_btf_info = unsafe { zeroed() };
+    info.name = name.as_mut_ptr() as u64;
+    info.name_len = length::<[u8; 64]>();
+    let mut attr = attributes();
+    attr.info.bpf_fd = raw(types);
+    attr.info.info_len = length::<bpf_btf_info>();
+    attr.info.info = std::ptr::from_mut(&mut info) as u64;
+    match bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) {
+        Ok(_) => {}
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+    Ok(info.kernel_btf != 0 && name.to_bytes() == module.as_bytes())
+}
+
+/// Takes over a descriptor that a command returned.
+fn descriptor(fd: i64) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
     // SAFETY: the command returned a new descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -110,6 +110,38 @@ impl Hook {
     }
 }
 
+/// Family of a table by its `NFPROTO_*` number, as nftables writes it.
+pub(super) const fn family(number: u8) -> Option<&'static str> {
+    Some(match number {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        NETDEV => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => return None,
+    })
+}
+
+/// `NFPROTO_NETDEV`
+const NETDEV: u8 = 5;
+
+/// A hook by the numbers of its protocol and of itself among that protocol's.
+pub(super) const fn numbered_hook(protocol: u8, number: u8) -> Option<Hook> {
+    Some(match (protocol, number) {
+        (NETDEV, 0) => Hook::Ingress,
+        (NETDEV, 1) => Hook::Egress,
+        (NETDEV, _) => return None,
+        (_, 0) => Hook::Prerouting,
+        (_, 1) => Hook::Input,
+        (_, 2) => Hook::Forward,
+        (_, 3) => Hook::Output,
+        (_, 4) => Hook::Postrouting,
+        (_, 5) => Hook::Ingress,
+        _ => return None,
+    })
+}
+
 /// Judges by reason and function. `NOT_SPECIFIED` leaves the function alone to decide.
 pub(super) fn site(reason: &str, function: &str) -> DropSite {
     // Compilers append to the names of what they specialise (`ip_fragment.constprop.0`).

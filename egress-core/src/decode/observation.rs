@@ -27,6 +27,8 @@ pub struct Observation {
 pub enum Seen {
     /// The kernel dropped a packet.
     Drop(Box<DropSeen>),
+    /// Which chain drops the packet that comes next.
+    Chain(Box<ChainSeen>),
     /// TC saw a packet.
     Packet(Box<PacketSeen>),
     /// A segment was sent again.
@@ -72,6 +74,21 @@ pub struct DropSeen {
     pub conntrack: Option<Conntrack>,
     /// What it carried, where that matters.
     pub application: Option<Application>,
+    /// The chain of nftables that dropped it, where the kernel was asked.
+    pub chain: Option<Box<ChainSeen>>,
+}
+
+/// The chain of nftables in which a packet was dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainSeen {
+    /// Family of the table, as nftables writes it.
+    pub family: &'static str,
+    /// Name of the table.
+    pub table: Box<str>,
+    /// Name of the base chain: the rule may be in a chain behind it.
+    pub chain: Box<str>,
+    /// The hook it was called by.
+    pub hook: Hook,
 }
 
 /// Conntrack tuples of a packet.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use egress_common::{
-    AggregateRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord, PacketRecord,
-    RESET_PROGRESS, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord,
-    SockStateRecord, TapPoint, flags, read_record,
+    AggregateRecord, ChainRecord, DropRecord, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord,
+    PacketRecord, RESET_PROGRESS, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord,
+    RouteRecord, SockStateRecord, TapPoint, flags, read_record,
 };
 use thiserror::Error;
 
 use super::{
-    Aggregated, Application, Conntrack, DropSeen, KernelNames, Loss, NoRouteSeen, Observation, Packet,
-    PacketSeen, ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
+    Aggregated, Application, ChainSeen, Conntrack, DropSeen, KernelNames, Loss, NoRouteSeen, Observation,
+    Packet, PacketSeen, ReceiveHoleSeen, ResetSeen, RetransmitSeen, Seen, SockStateSeen, SocketProgress, Tap,
     TcpState, Transport, Tuple, dns, drops, packet, tls,
 };
 use crate::node::Refusal;
@@ -65,6 +65,7 @@ pub fn decode(bytes: &[u8], names: &KernelNames) -> Result<Observation, DecodeEr
         RecordKind::SockState => sock_state(&read_record(bytes).ok_or(length)?),
         RecordKind::Reset => reset(&read_record(bytes).ok_or(length)?),
         RecordKind::Route => no_route(&read_record(bytes).ok_or(length)?),
+        RecordKind::Chain => chain(&read_record(bytes).ok_or(length)?),
         RecordKind::Aggregate => Ok(aggregate(&read_record(bytes).ok_or(length)?, names)),
         RecordKind::ReceiveHole => {
             let r: ReceiveHoleRecord = read_record(bytes).ok_or(length)?;
@@ -116,6 +117,7 @@ fn dropped(r: &DropRecord, names: &KernelNames) -> Result<Observation, DecodeErr
         mark: r.header.mark,
         conntrack,
         application,
+        chain: None,
     };
     Ok(observation(&r.header, Seen::Drop(Box::new(seen))))
 }
@@ -284,6 +286,26 @@ fn no_route(r: &RouteRecord) -> Result<Observation, DecodeError> {
         table: r.table,
     };
     Ok(observation(&r.header, Seen::NoRoute(seen)))
+}
+
+fn chain(r: &ChainRecord) -> Result<Observation, DecodeError> {
+    let family = drops::family(r.family).ok_or(DecodeError::Field("family"))?;
+    let seen = ChainSeen {
+        family,
+        table: chain_name(&r.table).ok_or(DecodeError::Field("table"))?,
+        chain: chain_name(&r.chain).ok_or(DecodeError::Field("chain"))?,
+        hook: drops::numbered_hook(r.protocol, r.hook).ok_or(DecodeError::Field("hook"))?,
+    };
+    Ok(observation(&r.header, Seen::Chain(Box::new(seen))))
+}
+
+/// A name of nftables; `None` if it was cut (the kernel ends it where the room ends) or could not be read.
+fn chain_name(bytes: &[u8]) -> Option<Box<str>> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    if end == 0 || end + 1 >= bytes.len() {
+        return None;
+    }
+    std::str::from_utf8(bytes.get(..end)?).ok().map(Into::into)
 }
 
 fn aggregate(r: &AggregateRecord, names: &KernelNames) -> Observation {

@@ -1,7 +1,7 @@
 //! Who may have dropped a packet: chains and programs, told apart by where in its way the packet was.
 
 use super::{FilterChain, Filters, NodeState};
-use crate::decode::{DropSeen, DropSite, FilterKind, Hook};
+use crate::decode::{ChainSeen, DropSeen, DropSite, FilterKind, Hook};
 
 /// Who may have dropped a packet that a filter dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,12 @@ impl NodeState {
     }
 
     fn netfilter(&self, drop: &DropSeen, kind: FilterKind) -> (Attribution, Hook) {
+        if let Some(seen) = &drop.chain
+            // Where rules free packets themselves, no chain tells of one that others freed.
+            && (kind == FilterKind::Nftables || !self.rules_free_packets)
+        {
+            return (self.told(drop, seen), seen.hook);
+        }
         let spots = self.spots(drop);
         let likely = spots[0].iter().find_map(|(_, name)| Hook::named(name));
         let hook = if drop.hook == Hook::Unknown { Hook::Unknown } else { likely.unwrap_or(drop.hook) };
@@ -89,6 +95,23 @@ impl NodeState {
             }
         }
         (Attribution::Unknown, hook)
+    }
+
+    /// The chain that the kernel names, and its rule if only one of it drops.
+    fn told(&self, drop: &DropSeen, seen: &ChainSeen) -> Attribution {
+        let is_it = |chain: &&FilterChain| {
+            chain.backend == "nftables"
+                && (&*chain.family, &*chain.table, &*chain.chain) == (seen.family, &*seen.table, &*seen.chain)
+        };
+        let known = self.filters_of(drop.netns).and_then(|filters| filters.chains.iter().find(is_it));
+        match known {
+            Some(chain) => name(&[chain]),
+            None => {
+                let table = format!("{} {}", seen.family, seen.table);
+                let chain = Some(format!("{table} {}", seen.chain));
+                Attribution::Only { table, chain, rule: None }
+            }
+        }
     }
 
     /// Whether a chain can have made a drop that shows in this way.
@@ -274,6 +297,7 @@ mod tests {
             dst_ifindex: 0,
             conntrack: None,
             application: None,
+            chain: None,
         }
     }
 
@@ -325,6 +349,36 @@ mod tests {
         assert!(matches!(state.attribute(&drop).0, Attribution::Several(_)));
         state.note_rules_free_packets();
         assert_eq!(table(state.attribute(&drop)).0, "ip legacy");
+    }
+
+    #[test]
+    fn the_kernels_own_word_outranks_what_could_have_been() {
+        let mut state = node(&[chain("ip", "one", "forward"), chain("inet", "two", "forward")]);
+        let mut seen = drop(FilterKind::Netfilter, Hook::Prerouting, 6, 6);
+        let named = |table: &str| ChainSeen {
+            family: "inet",
+            table: table.into(),
+            chain: "c".into(),
+            hook: Hook::Forward,
+        };
+        seen.chain = Some(Box::new(named("two")));
+        let told = Attribution::Only {
+            table: "inet two".to_owned(),
+            chain: Some("inet two c".to_owned()),
+            rule: Some("handle 1 drop".to_owned()),
+        };
+        assert_eq!(state.attribute(&seen), (told, Hook::Forward));
+        // One that came after the filters were read.
+        seen.chain = Some(Box::new(named("new")));
+        let told = Attribution::Only {
+            table: "inet new".to_owned(),
+            chain: Some("inet new c".to_owned()),
+            rule: None,
+        };
+        assert_eq!(state.attribute(&seen).0, told);
+        // Not nftables', on a kernel where that shows.
+        state.note_rules_free_packets();
+        assert_ne!(state.attribute(&seen).0, told);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use egress_common::{
 
 use crate::{
     emit::{Slot, Wake, header, zero},
-    hooks::budget,
+    hooks::{budget, chain},
     kernel::{Skb, Sock, read, read_bytes},
     maps::{AGGREGATES, NETNS, SLOTS, add, config, count, count_hot, pod_of, reason_class},
     packet::{Flow, IPV4, IPV6, bytes},
@@ -207,6 +207,7 @@ fn overflow(key: &AggregateKey) {
 /// Writes the record.
 #[inline(always)]
 fn report(skb: Skb, at: u64, linear: u32, key: &AggregateKey, place: &Place, protocol: u16) {
+    let named = chain::report(skb, place.netns, place.ifindex, key.pod_slot);
     let Some(mut slot) = Slot::<DropRecord>::reserve(Wake::Now, Stat::DropReported, Stat::DropLost) else {
         return;
     };
@@ -215,6 +216,9 @@ fn report(skb: Skb, at: u64, linear: u32, key: &AggregateKey, place: &Place, pro
     // SAFETY: the place is as large as the record, and every field is written.
     unsafe {
         (*record).header = header(RecordKind::Drop, 0, place.netns, place.ifindex, key.pod_slot);
+        if let Some(time) = named {
+            (*record).header.time_ns = time;
+        }
         (*record).header.len = skb.len();
         (*record).header.mark = skb.mark();
         // `dst_output` lies behind `dst_input`.

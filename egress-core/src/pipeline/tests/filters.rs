@@ -2,7 +2,7 @@
 
 use egress_common::TapPoint::{PodIn, PodOut, UplinkIn, UplinkOut};
 
-use super::wire::{End, Flag, dropped, dropped_but, sctp, seen, tcp};
+use super::wire::{End, Flag, dropped, dropped_but, sctp, seen, tcp, told_chain};
 use super::{NODE, World, two_pods};
 use crate::input::Input;
 use crate::node::{
@@ -57,6 +57,26 @@ fn the_drop_behind_a_rejection_makes_it_sure() {
     assert_eq!((verdict.cause, verdict.confidence), (Cause::PolicyDrop, Confidence::Certain));
     assert_eq!(verdict.detail["rejected_with"], "tcp-reset");
     assert_eq!(verdict.detail["rule"], "handle 4 drop");
+}
+
+#[test]
+fn a_drop_is_by_the_chain_that_the_kernel_names() {
+    let mut world = World::new(two_pods());
+    // A drop that is not the one meant, and a name that was cut.
+    world.record(told_chain(1, 1, "early", "c"));
+    world.record(told_chain(2, 1, &"x".repeat(63), "c"));
+    world.record(told_chain(2, 10, "fw", "front"));
+    world.record(dropped(2, &syn()));
+    let verdict = world.only();
+    assert_eq!((verdict.cause, verdict.confidence), (Cause::FirewallDrop, Confidence::Certain));
+    assert_eq!(verdict.detail["table"], "ip6 fw");
+    assert_eq!(verdict.detail["chain"], "ip6 fw front");
+    assert_eq!(verdict.detail["hook"], "FORWARD");
+
+    let mut world = World::new(two_pods());
+    world.record(told_chain(1, 1, "early", "c"));
+    world.record(dropped(2, &syn()));
+    assert_eq!(world.only().detail.get("chain"), None);
 }
 
 #[test]

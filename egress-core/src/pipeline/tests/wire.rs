@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use egress_common::{
-    DropRecord, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord, RecordHeader, RecordKind,
-    RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags, record_bytes,
+    CHAIN_NAME, ChainRecord, DropRecord, LONG_SNAP, PacketClass, PacketLongRecord, PacketRecord,
+    RecordHeader, RecordKind, RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, flags,
+    record_bytes,
 };
 use etherparse::PacketBuilder;
 
@@ -141,6 +142,18 @@ fn seen_long(millis: u64, tap: TapPoint, class: PacketClass, ifindex: u32, packe
 /// nftables dropped a packet in the node's FORWARD hook.
 pub(super) fn dropped(millis: u64, packet: &[u8]) -> Vec<u8> {
     dropped_but(millis, packet, |_| {})
+}
+
+/// The chain that drops what comes next, in the FORWARD hook.
+pub(super) fn told_chain(millis: u64, family: u8, table: &str, chain: &str) -> Vec<u8> {
+    let name = |text: &str| {
+        let mut bytes = [0; CHAIN_NAME];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes
+    };
+    let header = header(RecordKind::Chain, millis, 10);
+    let (table, chain) = (name(table), name(chain));
+    record_bytes(&ChainRecord { header, hook: 2, protocol: 2, family, pad: [0; 5], table, chain }).to_vec()
 }
 
 /// The kernel dropped a packet there for this reason.
