@@ -33,10 +33,8 @@ pub fn entered(pkt: Pkt, chain: u64) -> i32 {
         (&raw mut (*note).skb).write_volatile(pkt.skb());
         (&raw mut (*note).state).write_volatile(pkt.state());
         (&raw mut (*note).chain).write_volatile(chain);
-        let (skb, state) = (
-            (&raw const (*note).skb).read_volatile(),
-            (&raw const (*note).state).read_volatile(),
-        );
+        let (skb, state) =
+            ((&raw const (*note).skb).read_volatile(), (&raw const (*note).state).read_volatile());
         (&raw mut (*note).check).write_volatile(skb ^ state ^ chain);
         (&raw mut (*note).at).write_volatile(bpf_jiffies64());
     }

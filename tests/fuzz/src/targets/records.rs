@@ -1,9 +1,9 @@
 //! Records made of arbitrary bytes: the kind and the length fit, all else is as it comes.
 
 use egress_common::{
-    AggregateRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord, PacketLongRecord,
-    PacketRecord, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord, RetransmitRecord, RouteRecord,
-    SHORT_SNAP, SockStateRecord, TapPoint, record_bytes,
+    AggregateRecord, ChainRecord, DropRecord, LONG_SNAP, LossRecord, PacketClass, PacketHelloRecord,
+    PacketLongRecord, PacketRecord, ReceiveHoleRecord, RecordHeader, RecordKind, ResetRecord,
+    RetransmitRecord, RouteRecord, SHORT_SNAP, SockStateRecord, TapPoint, record_bytes,
 };
 
 /// Every kind with the length of its records.
@@ -19,6 +19,7 @@ pub const KINDS: &[(RecordKind, usize)] = &[
     (RecordKind::PacketHello, size_of::<PacketHelloRecord>()),
     (RecordKind::Route, size_of::<RouteRecord>()),
     (RecordKind::ReceiveHole, size_of::<ReceiveHoleRecord>()),
+    (RecordKind::Chain, size_of::<ChainRecord>()),
 ];
 
 /// Where a record holds its kind.
