@@ -10,8 +10,8 @@ use crate::verdict::{Affects, Cause, Confidence, Stage, State, Verdict};
 /// Puts verdicts, most recently seen first, into the order in which one would fix them.
 ///
 /// Pod by pod: the one that was `asked` for, then by the most recent trouble. Of a pod: what is still so before what is
-/// over; name resolution before all else, because nothing that is reached by name works without it; then the nearest
-/// first: what the pod or the node itself drops hides what lies beyond; then the surer; then the more recent.
+/// over; name resolution before all else, because nothing that is reached by name works without it (a name that does
+/// not exist keeps no other from being resolved); then the nearest first: what the pod or the node itself drops hides what lies beyond; then the surer; then the more recent.
 pub fn in_order_of_repair(verdicts: &mut [Verdict], asked: Option<&PodRef>) {
     let pod = |verdict: &Verdict| PodRef {
         namespace: verdict.pod.namespace.clone(),
@@ -25,11 +25,17 @@ pub fn in_order_of_repair(verdicts: &mut [Verdict], asked: Option<&PodRef>) {
     verdicts.sort_by_cached_key(|verdict| (pods.get(&pod(verdict)).copied(), key(verdict)));
 }
 
+/// Name resolution as such does not work.
+fn blocks_names(verdict: &Verdict) -> bool {
+    let outcome = verdict.detail.get("outcome").and_then(serde_json::Value::as_str);
+    verdict.affects == Affects::Dns && !matches!(outcome, Some("nxdomain" | "nodata"))
+}
+
 /// Smaller is to be fixed first.
 fn key(verdict: &Verdict) -> (bool, bool, bool, Stage, Confidence, Reverse<Timestamp>) {
     (
         verdict.state == State::Cleared,
-        verdict.affects != Affects::Dns,
+        !blocks_names(verdict),
         // Where nothing is known there is nothing to fix before something else.
         verdict.cause == Cause::Unknown,
         verdict.stage,
@@ -59,13 +65,17 @@ mod tests {
         let verdicts = vec![
             with("over", "default/a", |v| v.state = State::Cleared),
             with("upstream", "default/a", |v| v.stage = Stage::Upstream),
+            with("typo", "default/a", |v| {
+                (v.affects, v.stage) = (Affects::Dns, Stage::Upstream);
+                v.detail.insert("outcome".to_owned(), "nxdomain".into());
+            }),
             with("unknown", "default/a", |v| v.cause = Cause::Unknown),
             with("likely", "default/a", |v| v.confidence = Confidence::Likely),
             verdict("new", "default/a", 9),
             verdict("old", "default/a", 1),
             with("dns", "default/a", |v| v.affects = Affects::Dns),
         ];
-        let expected = ["dns", "new", "old", "likely", "upstream", "unknown", "over"];
+        let expected = ["dns", "new", "old", "likely", "upstream", "typo", "unknown", "over"];
         assert_eq!(order(verdicts, None), expected);
     }
 
