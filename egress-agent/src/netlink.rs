@@ -17,6 +17,7 @@ mod stop;
 mod testing;
 mod translations;
 mod wire;
+pub(crate) mod worker;
 
 use std::io;
 

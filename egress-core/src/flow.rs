@@ -8,6 +8,7 @@ mod datagram;
 mod diverted;
 mod dns;
 mod event;
+mod ids;
 mod lookup;
 mod size;
 mod stall;

@@ -45,6 +45,30 @@ pub struct Expect {
 }
 
 impl Expect {
+    /// The most usual verdict: the client pod's SYN to somebody outside was surely dropped by the node, and that is told
+    /// within a second.
+    pub const fn of(cause: &'static str, peer: (IpAddr, u16)) -> Self {
+        Self {
+            cause,
+            pod: "api-client",
+            confidence: &["certain"],
+            direction: "egress",
+            stage: "node",
+            affects: "tcp",
+            peer,
+            kind: "external",
+            name: None,
+            policies: &[],
+            broken: ("node", "dropped"),
+            source: None,
+            detail: &[],
+            says: &[],
+            fix: false,
+            within: Duration::from_secs(1),
+            shown_on_server: false,
+        }
+    }
+
     /// Namespace of the pod.
     pub fn namespace(&self) -> &'static str {
         if self.pod == "coredns" { "kube-system" } else { "default" }

@@ -2,14 +2,14 @@
 //! waits for the kernel.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 
 use egress_core::node::{FilterAnswer, FilterQuery, NodeChange};
 
 use super::{Message, Outbox};
 use crate::netlink::filters;
 use crate::netlink::netns::Netns;
+use crate::netlink::worker::Worker;
 use crate::probe::programs;
 
 /// Questions that may wait.
@@ -27,16 +27,12 @@ pub(super) struct Question {
 
 /// Looks filters up until it is dropped.
 #[derive(Debug)]
-pub(super) struct Filtering {
-    queue: Option<SyncSender<Question>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Filtering(Worker<Question>);
 
 impl Filtering {
     /// Starts answering, with [`NodeChange::Filtering`].
     pub(super) fn start(node: Netns, outbox: Outbox) -> std::io::Result<Self> {
-        let (queue, questions) = sync_channel::<Question>(QUEUE);
-        let thread = std::thread::Builder::new().name("filtering".to_owned()).spawn(move || {
+        Worker::start("filtering", QUEUE, move |questions: Receiver<Question>| {
             for question in questions {
                 match answer(&node, &question) {
                     Ok(answer) => drop(outbox.send(Message::Node(NodeChange::Filtering(answer)))),
@@ -44,26 +40,13 @@ impl Filtering {
                     Err(error) => tracing::debug!(%error, "a place's filters cannot be read"),
                 }
             }
-        })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        })
+        .map(Self)
     }
 
     /// Asks, without waiting; what finds no room is asked again by the next drop.
     pub(super) fn ask(&self, question: Question) {
-        if let Some(queue) = &self.queue {
-            let _ = queue.try_send(question);
-        }
-    }
-}
-
-impl Drop for Filtering {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the filtering thread panicked");
-        }
+        self.0.ask(question);
     }
 }
 

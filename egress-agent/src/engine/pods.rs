@@ -59,8 +59,7 @@ impl PodTable {
 
     /// The namespace of a pod, by its inode number.
     pub(super) fn netns(&self, inode: u32) -> Option<Netns> {
-        let told = self.told.values().find(|told| told.netns == Some(inode))?;
-        Netns::open(told.netns_path.as_ref()?).ok().filter(|netns| netns.inode() == inode)
+        Netns::open(self.netns_path(inode)?).ok().filter(|netns| netns.inode() == inode)
     }
 
     /// Brings the kernel in step with the index.

@@ -9,8 +9,7 @@ mod tuple;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use egress_core::node::{Answer, ConntrackAnswer, ConntrackQuery, NodeChange, Question, Reading};
@@ -23,6 +22,7 @@ use super::netns::Netns;
 use super::socket::NetlinkSocket;
 use super::translations;
 use super::wire::{Message, REQUEST, be32};
+use super::worker::Worker;
 use table::Tables;
 
 /// `IPCTNL_MSG_CT_GET`
@@ -40,9 +40,8 @@ const QUEUE: usize = 1024;
 /// Looks up conntrack entries of the node until it is dropped.
 #[derive(Debug)]
 pub struct Conntrack {
-    queue: Option<SyncSender<Ask>>,
+    worker: Worker<Ask>,
     counters: Arc<Counters>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What the thread is asked.
@@ -91,15 +90,12 @@ impl Conntrack {
     /// The namespace cannot be entered, or no socket opened.
     pub fn start(netns: &Netns, sink: impl Fn(NodeChange) + Send + 'static) -> Result<Self, NetlinkError> {
         let socket = netns.run(|| NetlinkSocket::open(libc::NETLINK_NETFILTER))??;
-        let (queue, asked) = sync_channel(QUEUE);
         let counters = Arc::new(Counters::default());
-        let mut worker = Worker { socket, tables: Tables::default(), counters: Arc::clone(&counters), sink };
-        let answer = move || worker.answer(&asked);
-        let thread = std::thread::Builder::new()
-            .name("conntrack".to_owned())
-            .spawn(answer)
+        let mut answers =
+            Answers { socket, tables: Tables::default(), counters: Arc::clone(&counters), sink };
+        let worker = Worker::start("conntrack", QUEUE, move |asked| answers.give(&asked))
             .map_err(|source| NetlinkError::Io { doing: "start the conntrack thread", source })?;
-        Ok(Self { queue: Some(queue), counters, thread: Some(thread) })
+        Ok(Self { worker, counters })
     }
 
     /// Asks for an entry, without waiting. `false` (and counted) if too many questions are waiting.
@@ -114,14 +110,11 @@ impl Conntrack {
     }
 
     fn put(&self, ask: Ask) -> bool {
-        let asked = self.queue.as_ref().map(|queue| queue.try_send(ask));
-        match asked {
-            Some(Ok(())) => true,
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                self.counters.shed.fetch_add(1, Ordering::Relaxed);
-                false
-            }
+        let asked = self.worker.ask(ask);
+        if !asked {
+            self.counters.shed.fetch_add(1, Ordering::Relaxed);
         }
+        asked
     }
 
     /// What became of the questions so far.
@@ -138,15 +131,15 @@ impl Conntrack {
 }
 
 /// The thread's own.
-struct Worker<S> {
+struct Answers<S> {
     socket: NetlinkSocket,
     tables: Tables,
     counters: Arc<Counters>,
     sink: S,
 }
 
-impl<S: Fn(NodeChange)> Worker<S> {
-    fn answer(&mut self, asked: &Receiver<Ask>) {
+impl<S: Fn(NodeChange)> Answers<S> {
+    fn give(&mut self, asked: &Receiver<Ask>) {
         let mut follow = Instant::now();
         loop {
             match asked.recv_timeout(follow.saturating_duration_since(Instant::now())) {
@@ -192,18 +185,6 @@ impl<S: Fn(NodeChange)> Worker<S> {
     fn failed(&self, error: &NetlinkError) {
         if self.counters.failed.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(%error, "conntrack look-ups fail");
-        }
-    }
-}
-
-impl Drop for Conntrack {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // A panic of the thread has been reported by the panic hook already.
-            let _ = thread.join();
         }
     }
 }

@@ -11,22 +11,19 @@ mod setting;
 mod socket;
 
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 
 use egress_core::node::{Answer, NodeChange, Question, Reading};
 
 use super::netns::Netns;
+use super::worker::Worker;
 
 /// Questions that may wait.
 const QUEUE: usize = 256;
 
 /// Answers questions until it is dropped.
 #[derive(Debug)]
-pub struct Reader {
-    queue: Option<SyncSender<(Question, Netns)>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Reader(Worker<(Question, Netns)>);
 
 impl Reader {
     /// Starts answering with [`NodeChange::Reading`].
@@ -34,8 +31,7 @@ impl Reader {
     /// # Errors
     /// No thread can be started.
     pub fn start(sink: impl Fn(NodeChange) + Send + 'static) -> io::Result<Self> {
-        let (queue, questions) = sync_channel::<(Question, Netns)>(QUEUE);
-        let thread = std::thread::Builder::new().name("readings".to_owned()).spawn(move || {
+        Worker::start("readings", QUEUE, move |questions: Receiver<(Question, Netns)>| {
             for (question, netns) in questions {
                 let answer = netns.run(|| answer(&question)).unwrap_or_else(|error| {
                     tracing::debug!(%error, "not read");
@@ -43,25 +39,13 @@ impl Reader {
                 });
                 sink(NodeChange::Reading(Reading { question, answer }));
             }
-        })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        })
+        .map(Self)
     }
 
     /// Asks, without waiting. `false` if too many questions are waiting.
     pub fn ask(&self, question: Question, netns: Netns) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.try_send((question, netns)).is_ok())
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // A panic of the thread has been reported by the panic hook already.
-            let _ = thread.join();
-        }
+        self.0.ask((question, netns))
     }
 }
 

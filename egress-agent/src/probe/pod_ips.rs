@@ -19,6 +19,8 @@ const LIMIT: u32 = 4096;
 pub(super) struct PodIps {
     slots: HashMap<MapData, [u8; 16], u32>,
     sieve: Array<MapData, [u64; SIEVE_WORDS]>,
+    /// What the sieve holds.
+    words: Box<[u64; SIEVE_WORDS]>,
     known: HashSet<[u8; 16]>,
 }
 
@@ -28,30 +30,36 @@ impl PodIps {
             HashMap::try_from(stats::take(ebpf, "POD_IPS")?).map_err(|error| map_error("POD_IPS", &error))?;
         let sieve = Array::try_from(stats::take(ebpf, "POD_SIEVE")?)
             .map_err(|error| map_error("POD_SIEVE", &error))?;
-        Ok(Self { slots, sieve, known: HashSet::new() })
+        Ok(Self { slots, sieve, words: Box::new([0; SIEVE_WORDS]), known: HashSet::new() })
     }
 
     pub(super) fn insert(&mut self, ip: IpAddr, slot: u32) -> Result<(), ProbeError> {
         let key = key(ip);
         written("POD_IPS", LIMIT, self.slots.insert(key, slot, 0))?;
-        if self.known.insert(key) { self.write_sieve() } else { Ok(()) }
+        self.known.insert(key);
+        let (word, bit) = bit_of(&key);
+        if self.words[word] & bit != 0 {
+            return Ok(());
+        }
+        self.words[word] |= bit;
+        self.write_sieve()
     }
 
     pub(super) fn remove(&mut self, ip: IpAddr) -> Result<(), ProbeError> {
         let key = key(ip);
         if self.known.remove(&key) {
-            self.write_sieve()?;
+            // Another address may have the same bit.
+            let (word, bit) = bit_of(&key);
+            if !self.known.iter().any(|other| bit_of(other) == (word, bit)) {
+                self.words[word] &= !bit;
+                self.write_sieve()?;
+            }
         }
         removed("POD_IPS", self.slots.remove(&key))
     }
 
     fn write_sieve(&mut self) -> Result<(), ProbeError> {
-        let mut words = [0_u64; SIEVE_WORDS];
-        for key in &self.known {
-            let (word, bit) = bit_of(key);
-            words[word] |= bit;
-        }
-        self.sieve.set(0, words, 0).map_err(|error: MapError| map_error("POD_SIEVE", &error))
+        self.sieve.set(0, *self.words, 0).map_err(|error: MapError| map_error("POD_SIEVE", &error))
     }
 }
 

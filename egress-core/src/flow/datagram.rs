@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::Tracker;
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
 use super::tcp::{LEAST_TTL, client_of, is_probe, sighting};
+use super::{Tracker, ids};
 use crate::decode::{
     Application, DropSeen, DropSite, IcmpError, Observation, PacketSeen, Tap, Transport, Tuple,
 };
@@ -23,8 +23,6 @@ const BURST: Duration = Duration::from_millis(300);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Flows and answering destinations kept at most.
 const CAPACITY: usize = 8192;
-/// Ids of these flows lie above those of attempts.
-const FIRST_ID: u64 = 1 << 61;
 /// Ports of protocols that answer: DNS, Kerberos (and its passwords), NTP, SNMP, QUIC, IKE, DNS over QUIC, RADIUS, STUN.
 const ANSWERING: [u16; 12] = [53, 88, 123, 161, 443, 464, 500, 853, 1812, 1813, 3478, 5349];
 /// SCTP chunks: opens an association, accepts it, refuses it.
@@ -161,7 +159,7 @@ impl Datagrams {
             halves.insert(without_source(client), client);
             halves.insert(without_destination(client), client);
             Flow {
-                id: FIRST_ID + *next,
+                id: ids::DATAGRAMS + *next,
                 asked: at,
                 last: at,
                 open: 0,

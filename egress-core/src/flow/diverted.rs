@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{DivertedEnd, DivertedFailure, FlowEvent, Journey, Outcome};
+use super::ids;
 use crate::decode::{Observation, ResetSeen, SockStateSeen, TcpState, Tuple};
 use crate::time::Mono;
 use crate::verdict::SocketAddress;
@@ -23,8 +24,6 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(150);
 /// Sockets watched at most; those that come then are counted as forgotten.
 const CAPACITY: usize = 8192;
-/// Ids of these flows lie above those of attempts.
-const FIRST_ID: u64 = 1 << 59;
 /// `errno` of a refusal and of a reset.
 const ECONNREFUSED: u32 = 111;
 const ECONNRESET: u32 = 104;
@@ -251,7 +250,7 @@ fn event(next: &mut u64, client: &Tuple, dial: &Dial, at: Mono, outcome: Outcome
     let failed = u64::from(!matches!(outcome, Outcome::Succeeded));
     FlowEvent {
         at,
-        attempt: FIRST_ID + *next,
+        attempt: ids::DIVERTED + *next,
         netns: dial.netns,
         client: *client,
         outcome,

@@ -34,8 +34,6 @@ const TOLD: Duration = Duration::from_secs(15 * 60);
 const TAKEN: Duration = Duration::from_millis(20);
 /// Lookups, and askers, kept at most.
 const CAPACITY: usize = 8192;
-/// Ids of lookups lie above those of attempts.
-const FIRST_ID: u64 = 1 << 60;
 
 /// Name resolution of the pods.
 #[derive(Debug, Default)]

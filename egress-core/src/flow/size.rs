@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::connection::{Connections, End};
 use super::event::{FlowEvent, Journey, Outcome};
+use super::ids;
 use crate::decode::{
     Conntrack, DropSeen, IcmpError, Observation, PacketSeen, ReceiveHoleSeen, RetransmitSeen, SockStateSeen,
     Tap, TcpState, Transport, Tuple,
@@ -35,8 +36,6 @@ const SILENCE: Duration = Duration::from_secs(150);
 const PENDING: usize = 128;
 /// A hole in what was received that is so old, although nothing came since, is not filled any more.
 const HOLE_STAYS: Duration = Duration::from_secs(1);
-/// Ids of these flows lie apart from all others.
-const FIRST_ID: u64 = 1 << 58;
 
 /// Flows whose packets were too big, by the addresses of the one who sends them.
 #[derive(Debug, Default)]
@@ -351,7 +350,7 @@ impl Sizes {
                 return None;
             }
             self.next += 1;
-            let id = owner.connection.map_or(FIRST_ID + self.next, |known| known.id);
+            let id = owner.connection.map_or(ids::SIZES + self.next, |known| known.id);
             self.flows.insert(owner.sender, Flow::new(id, owner.client, at));
         }
         let flow = self.flows.get_mut(&owner.sender)?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event::{DropRole, FlowEvent, Journey, Outcome};
+use super::ids;
 use crate::decode::{DropSeen, Observation, RetransmitSeen, Tuple};
 use crate::time::Mono;
 
@@ -13,8 +14,6 @@ const HARM: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(120);
 /// Stalls kept at most.
 const CAPACITY: usize = 4096;
-/// Ids of stalls lie above those of attempts.
-const FIRST_ID: u64 = 1 << 62;
 
 /// Dropped segments that wait for a sign of progress or of harm.
 #[derive(Debug, Default)]
@@ -73,7 +72,7 @@ impl Stalls {
         }
         self.next += 1;
         let stall = Stall {
-            id: connection.unwrap_or(FIRST_ID + self.next),
+            id: connection.unwrap_or(ids::STALLS + self.next),
             client,
             seq,
             first: seen.at,

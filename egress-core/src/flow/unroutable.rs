@@ -71,9 +71,6 @@ struct State {
     repeated: bool,
 }
 
-/// Ids of these failures lie above all others.
-const FIRST_ID: u64 = 1 << 57;
-
 impl Unroutables {
     /// Destinations for which there was no room.
     #[must_use]
@@ -91,7 +88,7 @@ impl Unroutables {
         let next = &mut self.next;
         let state = self.wanted.entry(wanted).or_insert_with(|| {
             *next += 1;
-            let id = FIRST_ID + *next;
+            let id = super::ids::UNROUTABLE + *next;
             State { id, refusal: seen.refusal, first: at, last: at, untold: 1, repeated: false }
         });
         if at.since(state.last) >= SAME_ATTEMPT {

@@ -99,11 +99,9 @@ impl Pipeline {
             .of(self.first_address(event.client.source.ip, event.first), event.client.destination.ip)
             .map(str::to_owned);
         let pod_endpoint = self.index.pod_endpoint(&frame.pod, event.client.source.ip);
-        let netns_of = |pod: &Option<Arc<crate::cluster::Pod>>| {
-            pod.as_ref().and_then(|pod| self.index.netns_of(&pod.reference()))
-        };
+        let netns_of = |pod: &Arc<crate::cluster::Pod>| self.index.netns_of(&pod.reference());
         let behind = self.index.behind(&frame.dialled);
-        let pod_netns = self.index.netns_of(&frame.pod.reference());
+        let pod_netns = netns_of(&frame.pod);
         let case = Case {
             event,
             direction: frame.direction,
@@ -116,7 +114,12 @@ impl Pipeline {
             node: &self.node,
             cluster: &self.index,
             readings: &self.readings,
-            peer_netns: netns_of(&asked.to.pod).filter(|_| frame.direction == Direction::Egress),
+            peer_netns: asked
+                .to
+                .pod
+                .as_ref()
+                .filter(|_| frame.direction == Direction::Egress)
+                .and_then(netns_of),
             translation: translation.clone(),
             lost: self.lost_since(event.first),
             pod_netns,

@@ -143,22 +143,11 @@ fn egress_address(lab: &mut Lab, health: Health) -> Result<()> {
 
 fn timeout() -> Expect {
     Expect {
-        cause: "upstream-timeout",
-        pod: "api-client",
         confidence: &["certain", "likely"],
-        direction: "egress",
         stage: "upstream",
-        affects: "tcp",
-        peer: (SILENT.of(Family::V4), 443),
-        kind: "external",
-        name: None,
-        policies: &[],
         broken: ("upstream", "silent"),
         source: Some(NODE.of(Family::V4)),
-        detail: &[],
-        says: &[],
-        fix: false,
         within: Duration::from_millis(3800),
-        shown_on_server: false,
+        ..Expect::of("upstream-timeout", (SILENT.of(Family::V4), 443))
     }
 }

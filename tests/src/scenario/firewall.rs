@@ -2,8 +2,6 @@
 
 mod local;
 
-use std::time::Duration;
-
 use super::{Run, Scenario, await_ipv6, program};
 use crate::enforce::{Backend, Match, Refusal};
 use crate::expect::Expect;
@@ -93,23 +91,5 @@ fn tc(run: &mut Run, device: &str, way: &str) -> anyhow::Result<()> {
 }
 
 fn verdict(family: Family) -> Expect {
-    Expect {
-        cause: "firewall-drop",
-        pod: "api-client",
-        confidence: &["certain", "likely"],
-        direction: "egress",
-        stage: "node",
-        affects: "tcp",
-        peer: (GITHUB.of(family), 443),
-        kind: "external",
-        name: None,
-        policies: &[],
-        broken: ("node", "dropped"),
-        source: None,
-        detail: &[],
-        says: &[],
-        fix: false,
-        within: Duration::from_secs(1),
-        shown_on_server: false,
-    }
+    Expect { confidence: &["certain", "likely"], ..Expect::of("firewall-drop", (GITHUB.of(family), 443)) }
 }

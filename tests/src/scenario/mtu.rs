@@ -69,22 +69,11 @@ fn mute(lab: &Lab, at: Place, hook: &str) -> anyhow::Result<()> {
 
 fn verdict(family: Family, kind: &'static [(&'static str, &'static str)]) -> Expect {
     Expect {
-        cause: "mtu",
-        pod: "api-client",
-        confidence: &["certain"],
-        direction: "egress",
         stage: "upstream",
-        affects: "tcp",
-        peer: (HOST.of(family), PORT),
-        kind: "external",
-        name: None,
-        policies: &[],
         broken: ("upstream", "dropped"),
         source: Some(NODE.of(family)),
         detail: kind,
-        says: &[],
-        fix: false,
         within: Duration::from_millis(1000),
-        shown_on_server: false,
+        ..Expect::of("mtu", (HOST.of(family), PORT))
     }
 }

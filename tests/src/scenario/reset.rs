@@ -253,23 +253,10 @@ fn silent(run: &mut Run, family: Family) -> Result<()> {
 
 fn verdict(family: Family) -> Expect {
     Expect {
-        cause: "upstream-reset",
-        pod: "api-client",
-        confidence: &["certain"],
-        direction: "egress",
         stage: "upstream",
-        affects: "tcp",
-        peer: (STRIPE.of(family), PORT),
-        kind: "external",
-        name: None,
-        policies: &[],
         broken: ("upstream", "refused"),
         source: Some(NODE.of(family)),
-        detail: &[],
-        says: &[],
-        fix: false,
-        within: Duration::from_secs(1),
-        shown_on_server: false,
+        ..Expect::of("upstream-reset", (STRIPE.of(family), PORT))
     }
 }
 

@@ -308,25 +308,7 @@ fn second_uplink(lab: &Lab) -> Result<()> {
 }
 
 fn verdict(family: Family) -> Expect {
-    Expect {
-        cause: "route-drop",
-        pod: "api-client",
-        confidence: &["certain"],
-        direction: "egress",
-        stage: "node",
-        affects: "tcp",
-        peer: (STRIPE.of(family), 443),
-        kind: "external",
-        name: None,
-        policies: &[],
-        broken: ("node", "dropped"),
-        source: None,
-        detail: &[],
-        says: &[],
-        fix: false,
-        within: Duration::from_secs(1),
-        shown_on_server: false,
-    }
+    Expect { ..Expect::of("route-drop", (STRIPE.of(family), 443)) }
 }
 
 fn ttl_verdict(family: Family) -> Expect {

@@ -402,25 +402,7 @@ fn typo() -> Value {
 }
 
 fn verdict() -> Expect {
-    Expect {
-        cause: "service-no-endpoints",
-        pod: "api-client",
-        confidence: &["certain"],
-        direction: "egress",
-        stage: "node",
-        affects: "tcp",
-        peer: (SERVICE.of(Family::V4), PORT),
-        kind: "service",
-        name: None,
-        policies: &[],
-        broken: ("node", "dropped"),
-        source: None,
-        detail: &[],
-        says: &[],
-        fix: false,
-        within: Duration::from_secs(1),
-        shown_on_server: false,
-    }
+    Expect { kind: "service", ..Expect::of("service-no-endpoints", (SERVICE.of(Family::V4), PORT)) }
 }
 
 fn not_ready() -> Expect {

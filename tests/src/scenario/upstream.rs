@@ -123,24 +123,13 @@ fn listen_if_healthy(lab: &mut crate::lab::Lab, health: Health, at: Place, ips: 
 
 fn timeout_verdict(family: Family) -> Expect {
     Expect {
-        cause: "upstream-timeout",
-        pod: "api-client",
         confidence: &["certain", "likely"],
-        direction: "egress",
         stage: "upstream",
-        affects: "tcp",
-        peer: (SILENT.of(family), 443),
-        kind: "external",
-        name: None,
-        policies: &[],
         broken: ("upstream", "silent"),
         source: Some(NODE.of(family)),
-        detail: &[],
-        says: &[],
-        fix: false,
         // The second retransmit is sent after 2 s (tcp_syn_linear_timeouts) or 3 s (doubling).
         within: Duration::from_millis(3800),
-        shown_on_server: false,
+        ..Expect::of("upstream-timeout", (SILENT.of(family), 443))
     }
 }
 

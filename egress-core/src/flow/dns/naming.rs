@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Asker, CAPACITY, Dns, FIRST_ID, Lookup, SAME_LOOKUP};
+use super::{Asker, CAPACITY, Dns, Lookup, SAME_LOOKUP};
+use crate::flow::ids;
 use crate::time::Mono;
 
 /// Lookups that may be expanded further, kept of one asker.
@@ -78,7 +79,7 @@ impl Dns {
         }
         let base: Arc<str> = base.into();
         self.next += 1;
-        let number = FIRST_ID + self.next;
+        let number = ids::LOOKUPS + self.next;
         self.asker(pod).lookups.insert(Arc::clone(&base), number);
         self.lookups.insert(number, Lookup::new(number, pod, base, now));
         number
