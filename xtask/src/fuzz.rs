@@ -23,6 +23,9 @@ const SECONDS: u64 = 15;
 const MEMORY: &str = "-rss_limit_mb=1024";
 /// Seconds that one input may take.
 const PATIENCE: &str = "-timeout=10";
+/// The same inputs in the same order each time: a shorter run is the beginning of a longer one, and what CI finds can be
+/// found again here. `--seed` goes elsewhere.
+const SEED: u32 = 1;
 /// Edges, tables of them, and comparisons are told to the fuzzer.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -38,6 +41,9 @@ pub(crate) struct Args {
     /// Seconds for each target.
     #[arg(long, default_value_t = SECONDS)]
     seconds: u64,
+    /// Where the search begins; the same seed searches the same way.
+    #[arg(long, default_value_t = SEED)]
+    seed: u32,
     /// Run a single input, as a finding says it.
     #[arg(long, value_name = "FILE", requires = "target")]
     input: Option<PathBuf>,
@@ -48,7 +54,7 @@ pub(crate) struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        Self { target: Vec::new(), seconds: SECONDS, input: None, keep: false }
+        Self { target: Vec::new(), seconds: SECONDS, seed: SEED, input: None, keep: false }
     }
 }
 
@@ -82,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<String>> {
     if args.keep {
         keep::seed(&places)?;
     }
-    let failed = side_by_side(&places, &wanted, args.seconds.max(1))?;
+    let failed = side_by_side(&places, &wanted, args)?;
     if args.keep && failed == 0 {
         for target in &wanted {
             keep::keep(&places, target)?;
@@ -152,7 +158,7 @@ fn fuzzer(places: &Places, target: &str) -> Command {
 }
 
 /// Runs the targets, as many at a time as there are processors. Returns how many failed.
-fn side_by_side(places: &Places, targets: &[String], seconds: u64) -> Result<usize> {
+fn side_by_side(places: &Places, targets: &[String], args: &Args) -> Result<usize> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let waiting = Mutex::new(targets.iter().collect::<VecDeque<_>>());
     let next = || waiting.lock().ok().and_then(|mut waiting| waiting.pop_front());
@@ -160,7 +166,7 @@ fn side_by_side(places: &Places, targets: &[String], seconds: u64) -> Result<usi
         let work = || {
             let mut failed = 0;
             while let Some(target) = next() {
-                failed += usize::from(!fuzz(places, target, seconds)?);
+                failed += usize::from(!fuzz(places, target, args)?);
             }
             Ok(failed)
         };
@@ -176,7 +182,7 @@ fn side_by_side(places: &Places, targets: &[String], seconds: u64) -> Result<usi
 }
 
 /// Runs one target; false: there is a finding, which was told.
-fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<bool> {
+fn fuzz(places: &Places, target: &str, args: &Args) -> Result<bool> {
     let (found, findings) = (places.found.join(target), places.findings.join(target));
     for folder in [&found, &findings] {
         fs::create_dir_all(folder)?;
@@ -184,7 +190,7 @@ fn fuzz(places: &Places, target: &str, seconds: u64) -> Result<bool> {
     let mut command = fuzzer(places, target);
     command.arg(&found).arg(places.kept.join(target));
     command.arg(format!("-artifact_prefix={}/", findings.display()));
-    command.arg(format!("-max_total_time={seconds}"));
+    command.arg(format!("-max_total_time={}", args.seconds.max(1))).arg(format!("-seed={}", args.seed));
     command.args([MEMORY, PATIENCE, "-print_final_stats=1"]);
     command.arg(format!("-max_len={}", longest(places, target)?));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;

@@ -315,6 +315,7 @@ fn quoted(data: &[u8], v6: bool) -> Result<(Tuple, Option<u32>, u32), PacketErro
         IpNumber::IPV6_ICMP if v6 => {
             payload.first().filter(|kind| [128, 129].contains(*kind)).and_then(|_| at(4).zip(at(4)))
         }
+        _ if network.cut => None,
         _ => Some((0, 0)),
     };
     let (sport, dport) = ends.ok_or("the quoted packet is cut before its ports, or no question")?;

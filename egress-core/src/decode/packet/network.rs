@@ -23,6 +23,8 @@ pub(super) struct Network<'a> {
     pub(super) protocol: u8,
     /// It is a fragment but the first: what follows belongs to the middle of a transport payload.
     pub(super) later_fragment: bool,
+    /// `protocol` is that of an extension header: what the packet carries is not known.
+    pub(super) cut: bool,
     /// From the transport header on, without what the link layer filled up; empty where there is nothing to be read.
     pub(super) payload: &'a [u8],
 }
@@ -31,6 +33,7 @@ pub(super) struct Network<'a> {
 struct Behind<'a> {
     protocol: u8,
     later_fragment: bool,
+    cut: bool,
     payload: &'a [u8],
 }
 
@@ -50,7 +53,7 @@ impl<'a> Network<'a> {
         let length = u32::from(header.total_len());
         let rest = within(data, begin, usize::from(header.total_len()))?;
         let later_fragment = header.fragments_offset().value() != 0;
-        let Behind { protocol, later_fragment, payload } =
+        let Behind { protocol, later_fragment, cut, payload } =
             behind(header.protocol(), rest, later_fragment, false);
         Some(Self {
             source: IpAddr::V4(header.source_addr()),
@@ -59,6 +62,7 @@ impl<'a> Network<'a> {
             length,
             protocol,
             later_fragment,
+            cut,
             payload,
         })
     }
@@ -70,7 +74,8 @@ impl<'a> Network<'a> {
         // A length of 0 is that of a jumbogram (RFC 2675): the true one stands in an option.
         let end = if header.payload_length() == 0 { data.len() } else { length };
         let rest = within(data, begin, end)?;
-        let Behind { protocol, later_fragment, payload } = behind(header.next_header(), rest, false, true);
+        let Behind { protocol, later_fragment, cut, payload } =
+            behind(header.next_header(), rest, false, true);
         Some(Self {
             source: IpAddr::V6(header.source_addr()),
             destination: IpAddr::V6(header.destination_addr()),
@@ -78,6 +83,7 @@ impl<'a> Network<'a> {
             length: u32::try_from(length).unwrap_or(u32::MAX),
             protocol,
             later_fragment,
+            cut,
             payload,
         })
     }
@@ -95,10 +101,11 @@ fn within(data: &[u8], begin: usize, end: usize) -> Option<&[u8]> {
 fn behind(first: IpNumber, rest: &[u8], later_fragment: bool, v6: bool) -> Behind<'_> {
     let (mut next, mut rest, mut later_fragment) = (first, rest, later_fragment);
     for _ in 0..EXTENSIONS {
+        let done = Behind { protocol: next.0, later_fragment, cut: false, payload: rest };
         let length = match next {
-            _ if later_fragment => break,
+            _ if later_fragment => return done,
             IpNumber::AUTHENTICATION_HEADER => rest.get(1).map(|length| (usize::from(*length) + 2) * 4),
-            _ if !v6 => break,
+            _ if !v6 => return done,
             IpNumber::IPV6_HEADER_HOP_BY_HOP
             | IpNumber::IPV6_ROUTE_HEADER
             | IpNumber::IPV6_DESTINATION_OPTIONS => rest.get(1).map(|length| (usize::from(*length) + 1) * 8),
@@ -106,12 +113,12 @@ fn behind(first: IpNumber, rest: &[u8], later_fragment: bool, v6: bool) -> Behin
                 later_fragment = u16::from_be_bytes([field[0], field[1]]) >> 3 != 0;
                 8
             }),
-            _ => break,
+            _ => return done,
         };
         let Some((header, behind)) = length.and_then(|length| rest.split_at_checked(length)) else {
-            return Behind { protocol: next.0, later_fragment, payload: &[] };
+            return Behind { protocol: next.0, later_fragment, cut: true, payload: &[] };
         };
         (next, rest) = (IpNumber(header[0]), behind);
     }
-    Behind { protocol: next.0, later_fragment, payload: rest }
+    Behind { protocol: next.0, later_fragment, cut: !later_fragment, payload: rest }
 }

@@ -215,6 +215,11 @@ fn icmp_and_what_it_quotes() {
             "58 0 0 icmp 1/4 about 6 40000 443 +0",
         ),
         (
+            "about behind an extension header that is cut",
+            v6(58, &icmp(1, 4, [0; 4], &v6(0, &[6, 0, 1, 4]))),
+            "58 0 0 other +0",
+        ),
+        (
             "an error in a first fragment",
             v4_with(1, &[], 0x2000, None, &icmp(11, 0, [0; 4], &v4(6, &syn()))),
             "1 0 0 icmp 11/0 about 6 40000 443 +0",
