@@ -4,7 +4,7 @@
 
 pub mod args;
 mod commands;
-pub(crate) mod config;
+pub mod config;
 mod connect;
 mod duration;
 mod exit;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use egress_core::verdict::Verdict;
 
-use args::Cli;
+use args::{Cli, Command};
 use terminal::Ui;
 
 /// Runs the command line of this process.
@@ -30,9 +30,9 @@ pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let program = terminal::program(arguments.first().map(AsRef::as_ref));
     let command = Cli::command().name(program).bin_name(program);
-    let parsed = command.try_get_matches_from(&arguments).and_then(|mut m| Cli::from_arg_matches_mut(&mut m));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = command.try_get_matches_from(&arguments);
+    let (cli, matches) = match parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches))) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output and are no error; the rest is usage.
             let _ = error.print();
@@ -41,7 +41,12 @@ pub fn main() -> ExitCode {
     };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
     let mut ui = Ui::of_process(program, &mut out, &mut err);
-    let result = commands::dispatch(cli.command, &mut ui).and_then(|()| Ok(ui.out.flush()?));
+    let command = match (cli.command, matches.subcommand()) {
+        (Command::Run(_), Some((_, given))) => config::complete(&arguments, given).map(Command::Run),
+        (command, _) => Ok(command),
+    };
+    let result = command.and_then(|command| commands::dispatch(command, &mut ui));
+    let result = result.and_then(|()| Ok(ui.out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough.

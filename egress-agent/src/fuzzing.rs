@@ -42,10 +42,9 @@ pub fn manifest(bytes: Vec<u8>, json: bool) -> Result<Vec<Object>, Vec<String>> 
     k8s::files::parse(path, bytes).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
-/// The settings file of `run`; the error is one line.
+/// The settings file of `run`; the error has a line for each thing that is wrong, and one above them.
 pub fn config(text: &str) -> Result<RunArgs, String> {
-    let mut args = RunArgs::default();
-    cli::config::add(&mut args, text).map(|()| args)
+    cli::config::parse(text).map_err(|problems| problems.to_string())
 }
 
 /// A message of `Query`, as a server reads it: its filter, or the refusal.

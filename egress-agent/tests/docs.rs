@@ -1,4 +1,5 @@
-//! The pages for people say what the program says: a section for every cause, and commands that it takes.
+//! The pages for people say what the program says: a section for every cause, commands that it takes, links that lead
+//! somewhere, and the pages that are made from the code. `cargo xtask docs` writes the latter anew.
 
 use std::fs;
 use std::path::Path;
@@ -31,10 +32,24 @@ fn every_cause_has_its_section_and_no_other() {
     assert_eq!(sections, causes);
 }
 
+/// Holds a page against what the code says it is; with `UPDATE_DOCS` set, writes it.
+fn fresh(name: &str, made: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        fs::write(path, made).expect("writes the page");
+    }
+    assert!(page(name) == made, "{name} is not what the code says: cargo xtask docs");
+}
+
+#[test]
+fn the_configuration_page_is_what_the_flags_say() {
+    fresh("docs/configuration.md", &egress_agent::cli::config::reference::page());
+}
+
 #[test]
 fn the_commands_of_the_pages_are_taken() {
     let mut taken = 0;
-    for name in ["docs/runbook.md", "docs/causes.md", "README.md"] {
+    for name in ["docs/runbook.md", "docs/causes.md", "docs/configuration.md", "README.md"] {
         let page = page(name);
         // Between backticks, or a line of its own.
         let quoted = page.split('`').skip(1).step_by(2);

@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod demo;
+mod docs;
 mod fuzz;
 mod proto;
 mod setup;
@@ -26,6 +27,12 @@ enum Task {
     BuildEbpf,
     /// The main job, live: a blocked pod, the verdict, the fix.
     Demo,
+    /// Writes the pages that are made from the code anew.
+    Docs {
+        /// Only prove that they are fresh.
+        #[arg(long)]
+        check: bool,
+    },
     /// Generates the gRPC code anew.
     Proto {
         /// Only prove that it is fresh.
@@ -44,6 +51,7 @@ fn main() -> ExitCode {
         Task::Build => setup::build(),
         Task::BuildEbpf => build_ebpf::run().map(|_| ()),
         Task::Demo => demo::run(),
+        Task::Docs { check } => docs::run(check),
         Task::Proto { check } => proto::run(check),
         Task::Test(args) => test::run(&args),
         Task::Verifier(args) => verifier::run(&args),

@@ -70,7 +70,8 @@ pub struct Sources {
     pub uplink: Vec<String>,
     /// Have the kernel say which chain of nftables dropped a packet. Costs every packet that goes through a chain a
     /// little; `doctor` says whether this kernel can.
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false)]
+    #[arg(default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     pub trace_netfilter: bool,
 }
 
@@ -80,6 +81,9 @@ pub struct RunArgs {
     /// Settings from a YAML file with the names of these flags as keys; flags win.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+    /// Only say whether the settings of --config can be used, and start nothing.
+    #[arg(long, requires = "config")]
+    pub check: bool,
     /// Where it looks.
     #[command(flatten)]
     pub sources: Sources,

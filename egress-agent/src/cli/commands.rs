@@ -8,14 +8,17 @@ use super::args::{Cli, Command, Output, PlainOutput, StatusArgs};
 use super::connect::connect;
 use super::exit::Failure;
 use super::terminal::{Ui, now};
-use super::{config, explain, query, render};
+use super::{explain, query, render};
 use crate::app;
 use crate::status::{AgentStatus, HookState};
 
 /// Carries out a command.
 pub(super) fn dispatch(command: Command, ui: &mut Ui<'_>) -> Result<(), Failure> {
     match command {
-        Command::Run(args) => Ok(app::run(&config::complete(args)?)?),
+        Command::Run(args) => match args.config.as_ref().filter(|_| args.check) {
+            Some(path) => Ok(writeln!(ui.out, "{}: the settings can be used", path.display())?),
+            None => Ok(app::run(&args)?),
+        },
         Command::Query(args) => block_on(query::query(&args, ui))?,
         Command::Explain(args) => explain::explain(&args, ui),
         Command::Status(args) => block_on(status(&args, ui))?,

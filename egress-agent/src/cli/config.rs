@@ -1,104 +1,111 @@
-//! The settings file of `run`: the flags' names as keys. Flags win.
+//! The settings file of `run`. Its keys are the long names of the flags, and the flags are all it knows: their values
+//! are read by the same parsers, and a flag that is added to the command line is a setting by that alone.
+//!
+//! The file is judged as a whole: everything that is wrong with it is told at once, each with its place.
 
-use std::fmt::Display;
+mod problem;
+pub mod reference;
+mod value;
+mod yaml;
+
+pub(crate) use problem::Problems;
+
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::Path;
 
-use serde::Deserialize;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::args::RunArgs;
+use super::args::{Cli, RunArgs};
 use super::exit::Failure;
+use problem::Problem;
+use yaml::Entry;
 
-/// What the file may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct File {
-    cluster_state: Vec<PathBuf>,
-    node_name: Option<String>,
-    netns: Option<PathBuf>,
-    uplink: Vec<String>,
-    trace_netfilter: bool,
-    grpc_listen: Vec<String>,
-    metrics_listen: Option<String>,
-    metrics_pod_label: Option<bool>,
+/// Flags that are about the file itself.
+const NOT_SETTINGS: &[&str] = &["config", "check", "help", "version"];
+
+/// The command whose flags are the settings.
+fn run_command() -> Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli.find_subcommand("run").cloned().unwrap_or_default()
 }
 
-/// The arguments with what the file adds to them.
-pub(super) fn complete(mut args: RunArgs) -> Result<RunArgs, Failure> {
-    let Some(path) = args.config.clone() else { return Ok(args) };
-    let failed = |why: &dyn Display| Failure::Failed(format!("--config {}: {why}", path.display()));
-    let text = fs::read_to_string(&path).map_err(|error| failed(&error))?;
-    add(&mut args, &text).map_err(|why| failed(&why))?;
-    Ok(args)
+/// Whether a flag may be given in the file.
+fn is_setting(flag: &Arg) -> bool {
+    flag.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)) && !flag.is_hide_set()
 }
 
-/// Adds what the text of a settings file says; what is wrong with it is told in one line.
-pub(crate) fn add(args: &mut RunArgs, text: &str) -> Result<(), String> {
-    // An empty file says nothing, which is no error.
-    let file: File = serde_saphyr::from_str::<Option<File>>(text)
-        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?
-        .unwrap_or_default();
-    let sources = &mut args.sources;
-    or_list(&mut sources.cluster_state, file.cluster_state);
-    sources.node_name = sources.node_name.take().or(file.node_name);
-    sources.netns = sources.netns.take().or(file.netns);
-    or_list(&mut sources.uplink, file.uplink);
-    sources.trace_netfilter |= file.trace_netfilter;
-    let listen = file.grpc_listen.iter().map(|text| read("grpc-listen", text)).collect::<Result<_, _>>()?;
-    or_list(&mut args.grpc_listen, listen);
-    let metrics = file.metrics_listen.map(|text| read("metrics-listen", &text)).transpose()?;
-    args.metrics_listen = args.metrics_listen.take().or(metrics);
-    args.metrics_pod_label = args.metrics_pod_label.or(file.metrics_pod_label);
-    Ok(())
+/// What a settings file says, as the flags that would say the same.
+#[derive(Debug)]
+struct Settings {
+    entries: Vec<Entry>,
+    /// By entry: the name of its flag, and the arguments.
+    flags: Vec<(String, Vec<String>)>,
 }
 
-fn or_list<T>(flags: &mut Vec<T>, file: Vec<T>) {
-    if flags.is_empty() {
-        *flags = file;
+/// The arguments of `run` with what the settings file that they name adds to them. Flags win.
+///
+/// `arguments` is the whole command line, `given` what was understood of it after `run`.
+pub(super) fn complete(arguments: &[OsString], given: &ArgMatches) -> Result<RunArgs, Failure> {
+    let args = RunArgs::from_arg_matches(given).map_err(|error| Failure::Usage(error.to_string()))?;
+    let Some(path) = args.config else { return Ok(args) };
+    let text = fs::read_to_string(&path)
+        .map_err(|error| Failure::Failed(format!("cannot read --config {}: {error}", path.display())))?;
+    let command = run_command();
+    let typed = |flag: &&Arg| given.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let flags = command.get_arguments().filter(|flag| is_setting(flag)).filter(typed);
+    let winners: Vec<&str> = flags.filter_map(Arg::get_long).collect();
+    let settings = read(&text).and_then(|settings| settings.merged(arguments, &winners));
+    settings.map_err(|problems| Failure::Settings(problems.of_file(&path)))
+}
+
+/// The arguments that a settings file comes to by itself.
+pub(crate) fn parse(text: &str) -> Result<RunArgs, Problems> {
+    let command_line = ["egress-agent".into(), "run".into()];
+    let settings = read(text).and_then(|settings| settings.merged(&command_line, &[]));
+    settings.map_err(|problems| problems.of_file(Path::new("settings")))
+}
+
+/// Reads a file and judges every setting by itself.
+fn read(text: &str) -> Result<Settings, Problems> {
+    let command = run_command();
+    let (entries, mut problems) = yaml::read(text);
+    let mut flags = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        if let Some(first) = entries[..number].iter().find(|first| first.key == entry.key) {
+            let text = format!("is given a second time, first in line {}", first.place.line);
+            problems.push(Problem::of(entry, text));
+            continue;
+        }
+        match value::arguments(entry, &command) {
+            Ok(arguments) => flags.push((entry.key.clone(), arguments)),
+            Err(found) => problems.extend(found),
+        }
     }
+    if problems.is_empty() { Ok(Settings { entries, flags }) } else { Err(Problems::new(problems)) }
 }
 
-fn read<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("{key}: {error}"))
+impl Settings {
+    /// Settings and command line together: what only both can tell is told here, at the setting it is about. `winners`
+    /// are the settings that the command line gives itself.
+    fn merged(self, arguments: &[OsString], winners: &[&str]) -> Result<RunArgs, Problems> {
+        let added = self.flags.into_iter().filter(|(name, _)| !winners.contains(&name.as_str()));
+        let added = added.flat_map(|(_, arguments)| arguments).map(OsString::from);
+        let parsed = Cli::command().try_get_matches_from(arguments.iter().cloned().chain(added));
+        let args = parsed.and_then(|mut matches| match matches.remove_subcommand() {
+            Some((_, run)) => RunArgs::from_arg_matches(&run),
+            None => Ok(RunArgs::default()),
+        });
+        args.map_err(|error| {
+            let text = problem::sentence(&error);
+            let named = self.entries.iter().find(|entry| text.contains(&format!("--{}", entry.key)));
+            let place = named.map_or(yaml::Place::START, |entry| entry.place);
+            Problems::new(vec![Problem { place, key: None, text }])
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn complete_from(content: &str, args: RunArgs) -> Result<RunArgs, String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), content).unwrap();
-        complete(RunArgs { config: Some(file.path().to_owned()), ..args }).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let file = "cluster-state: [a, b]\nnode-name: from-file\ngrpc-listen: ['unix:/x']\nmetrics-listen: ':1'\nmetrics-pod-label: false\n";
-        let args = complete_from(file, RunArgs::default()).unwrap();
-        assert_eq!(args.sources.cluster_state, [PathBuf::from("a"), PathBuf::from("b")]);
-        assert_eq!(args.sources.node_name.as_deref(), Some("from-file"));
-        assert_eq!(args.grpc_addresses()[0].to_string(), "unix:/x");
-        assert!(!args.metrics_pod_label());
-        let mut flags = RunArgs { metrics_pod_label: Some(true), ..RunArgs::default() };
-        flags.sources.node_name = Some("flag".into());
-        let args = complete_from(file, flags).unwrap();
-        assert_eq!(args.sources.node_name.as_deref(), Some("flag"));
-        assert!(args.metrics_pod_label());
-        assert!(complete_from("", RunArgs::default()).unwrap().metrics_pod_label());
-    }
-
-    #[test]
-    fn a_wrong_file_is_one_line_that_names_the_thing() {
-        for (content, part) in [
-            ("uplnk: eth0", "uplnk"),
-            ("grpc-listen: ['nonsense']", "grpc-listen: \"nonsense\" is not an address"),
-            ("a: [", ""),
-        ] {
-            let error = complete_from(content, RunArgs::default()).unwrap_err();
-            assert!(error.starts_with("--config /") && error.contains(part), "{error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
-    }
-}
+mod tests;

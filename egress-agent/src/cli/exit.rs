@@ -2,15 +2,19 @@
 
 use std::io;
 
+use super::config::Problems;
 use crate::answers::ExplainError;
 use crate::export::grpc::{Address, ClientError};
 
-/// Why a command failed: one line, and the exit status that goes with it.
+/// Why a command failed: one line (of a settings file one for each thing), and the exit status that goes with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
+    /// The settings file cannot be used; says all that is wrong with it.
+    #[error(transparent)]
+    Settings(Problems),
     /// The command line makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -45,7 +49,7 @@ impl Failure {
     pub const fn code(&self) -> u8 {
         match self {
             Self::ReaderGone => 0,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Settings(_) => 1,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
             Self::Unreachable(_) | Self::NoDefault { .. } => 4,

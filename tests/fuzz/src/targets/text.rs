@@ -24,8 +24,12 @@ pub(crate) fn run(input: &[u8]) {
             }
         }
         1 => {
-            if let Err(line) = fuzzing::config(text) {
-                assert!(line.lines().count() <= 1, "an error of several lines: {line:?}");
+            if let Err(error) = fuzzing::config(text) {
+                let places = error.lines().skip(1).filter(|line| line.starts_with("settings:")).count();
+                assert!(
+                    places > 0 && places + 1 == error.lines().count(),
+                    "a line without a place: {error:?}"
+                );
             }
         }
         2 => written_and_read_again::<Address>(text),
