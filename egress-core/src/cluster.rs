@@ -1,6 +1,7 @@
 //! What the agent knows of the cluster: our own small types. The edges (`k8s/` of the agent) turn Kubernetes
 //! objects into these; nothing behind them knows k8s-openapi.
 
+pub mod calico;
 mod objects;
 mod policy;
 mod selector;

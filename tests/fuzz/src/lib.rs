@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "netlink", longest: 2048, run: targets::netlink::run },
     Target { name: "legacy", longest: 2048, run: targets::legacy::run },
     Target { name: "manifest", longest: 4096, run: targets::manifest::run },
+    Target { name: "selector", longest: 512, run: targets::selector::run },
     Target { name: "text", longest: 256, run: targets::text::run },
     Target { name: "grpc", longest: 2048, run: targets::grpc::run },
 ];

@@ -10,6 +10,7 @@ pub(crate) mod packet;
 pub(crate) mod pipeline;
 pub(crate) mod record;
 pub mod records;
+pub(crate) mod selector;
 pub(crate) mod text;
 pub(crate) mod tls;
 pub mod world;
