@@ -2,15 +2,17 @@
 //! objects into these; nothing behind them knows k8s-openapi.
 
 pub mod calico;
+mod labels;
 mod objects;
 mod policy;
 mod selector;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use labels::Labels;
 pub use objects::{
-    Backend, Container, ContainerPort, EndpointSlice, Labels, Namespace, Node, Object, ObjectKind, ObjectRef,
-    Pod, PodDns, PodRef, Service, ServicePort, ServiceTarget,
+    Backend, Container, ContainerPort, EndpointSlice, Namespace, Node, Object, ObjectKind, ObjectRef, Pod,
+    PodDns, PodRef, Service, ServicePort, ServiceTarget,
 };
 pub use policy::{
     Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Rule,

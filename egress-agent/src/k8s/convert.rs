@@ -46,6 +46,13 @@ fn name(metadata: &mut ObjectMeta, errors: &mut Errors) -> String {
     name
 }
 
+/// What is kept of a list takes no more room than it needs: there are many, and they are kept for long.
+fn compact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.shrink_to_fit();
+    items
+}
+
 /// An address.
 fn ip(text: &str, at: &Field<'_>, errors: &mut Errors) -> Option<IpAddr> {
     errors.check(at, text.parse().map_err(|_| format!("\"{text}\" is not an IP address")))

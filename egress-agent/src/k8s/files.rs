@@ -13,7 +13,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use egress_core::cluster::{ClusterChange, Namespace, Object, ObjectRef};
 use egress_core::time::Timestamp;
@@ -30,7 +29,7 @@ pub struct FileSource {
     /// As they were given.
     paths: Vec<PathBuf>,
     files: BTreeMap<PathBuf, File>,
-    known: BTreeMap<ObjectRef, Arc<Object>>,
+    known: BTreeMap<ObjectRef, Object>,
     /// What is wrong now.
     problems: Vec<Problem>,
     /// When the files were last read without an error.
@@ -69,7 +68,7 @@ impl FileSource {
     /// Everything that is known, ending with [`ClusterChange::Synced`].
     #[must_use]
     pub fn changes(&self) -> Vec<ClusterChange> {
-        let objects = self.known.values().map(|object| ClusterChange::Apply { object: (**object).clone() });
+        let objects = self.known.values().map(|object| ClusterChange::Apply { object: object.clone() });
         objects.chain([ClusterChange::Synced { at: self.as_of }]).collect()
     }
 
@@ -131,7 +130,7 @@ impl FileSource {
     }
 
     /// The objects of all files; of an object that is in two, the first wins and the second is a problem.
-    fn merge(&self) -> (BTreeMap<ObjectRef, Arc<Object>>, Vec<Problem>) {
+    fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
         let mut owners: BTreeMap<ObjectRef, &Path> = BTreeMap::new();
         let mut objects = BTreeMap::new();
         let mut problems = Vec::new();
@@ -142,7 +141,7 @@ impl FileSource {
                     problems.push(placed.duplicate(path, first));
                 } else {
                     owners.insert(reference.clone(), path);
-                    objects.insert(reference, Arc::clone(&placed.object));
+                    objects.insert(reference, placed.object.clone());
                 }
             }
         }
@@ -175,35 +174,28 @@ impl File {
 }
 
 /// A pod's namespace exists, whether or not a manifest describes it.
-fn imply_namespaces(objects: &mut BTreeMap<ObjectRef, Arc<Object>>) {
+fn imply_namespaces(objects: &mut BTreeMap<ObjectRef, Object>) {
     let implied: Vec<_> = objects
         .values()
-        .filter_map(
-            |object| if let Object::Pod(pod) = &**object { Some(pod.namespace.clone()) } else { None },
-        )
+        .filter_map(|object| if let Object::Pod(pod) = object { Some(pod.namespace.clone()) } else { None })
         .collect();
     for name in implied {
-        let labels = [(NAMESPACE_NAME_LABEL.to_owned(), name.clone())].into();
-        let namespace = Object::Namespace(Namespace { name, labels });
-        objects.entry(namespace.reference()).or_insert_with(|| Arc::new(namespace));
+        let labels = [(NAMESPACE_NAME_LABEL, name.as_str())].into();
+        let namespace = Object::from(Namespace { name, labels });
+        objects.entry(namespace.reference()).or_insert(namespace);
     }
 }
 
-fn difference(
-    before: &BTreeMap<ObjectRef, Arc<Object>>,
-    now: &BTreeMap<ObjectRef, Arc<Object>>,
-) -> Vec<ClusterChange> {
+fn difference(before: &BTreeMap<ObjectRef, Object>, now: &BTreeMap<ObjectRef, Object>) -> Vec<ClusterChange> {
     let gone = before.keys().filter(|reference| !now.contains_key(reference));
     let gone = gone.map(|reference| ClusterChange::Delete { object: reference.clone() });
-    let changed = now.iter().filter(|(reference, object)| {
-        before.get(reference).is_none_or(|known| !Arc::ptr_eq(known, object) && known != *object)
-    });
-    let changed = changed.map(|(_, object)| ClusterChange::Apply { object: (**object).clone() });
+    let changed = now.iter().filter(|(reference, object)| before.get(reference) != Some(object));
+    let changed = changed.map(|(_, object)| ClusterChange::Apply { object: object.clone() });
     gone.chain(changed).collect()
 }
 
 /// The objects of one file, whose name says whether it is JSON.
 pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Vec<Object>, Vec<Problem>> {
     let content = Content::parse(path, bytes)?;
-    Ok(content.objects.into_iter().map(|placed| (*placed.object).clone()).collect())
+    Ok(content.objects.into_iter().map(|placed| placed.object).collect())
 }

@@ -11,7 +11,7 @@ use egress_agent::k8s::SourceEvent;
 use egress_agent::netlink::conntrack::Conntrack;
 use egress_agent::netlink::netns::Netns;
 use egress_agent::netlink::{filters, network};
-use egress_core::cluster::{ClusterChange, Object, Pod};
+use egress_core::cluster::{ClusterChange, Pod};
 use egress_core::history::Filter;
 use egress_core::node::NodeChange;
 use egress_core::time::Timestamp;
@@ -54,7 +54,7 @@ fn a_full_conntrack_table_is_told_with_who_fills_it() {
     let conntrack = Conntrack::start(&netns, to(outbox)).expect("conntrack");
     outbox.deliver(Message::Conntrack(conntrack));
     outbox.deliver(Message::Source(SourceEvent::Changes(vec![
-        ClusterChange::Apply { object: Object::Pod(client(pod)) },
+        ClusterChange::Apply { object: client(pod).into() },
         ClusterChange::Synced { at: Timestamp(1) },
     ])));
     await_ready(outbox);

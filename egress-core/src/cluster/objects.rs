@@ -1,32 +1,29 @@
 //! Pods, Services and the rest, reduced to what identity and policy need.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::NetworkPolicy;
+use super::{Labels, NetworkPolicy};
 use crate::protocol::Protocol;
 
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
-
-/// Any object the agent keeps.
+/// Any object the agent keeps. Whoever keeps it shares it: the source that told of it, and the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Object {
     /// A pod.
-    Pod(Pod),
+    Pod(Arc<Pod>),
     /// A namespace.
-    Namespace(Namespace),
+    Namespace(Arc<Namespace>),
     /// A node.
-    Node(Node),
+    Node(Arc<Node>),
     /// A Service.
-    Service(Service),
+    Service(Arc<Service>),
     /// An EndpointSlice.
-    EndpointSlice(EndpointSlice),
+    EndpointSlice(Arc<EndpointSlice>),
     /// A `networking.k8s.io/v1` NetworkPolicy.
-    NetworkPolicy(NetworkPolicy),
+    NetworkPolicy(Arc<NetworkPolicy>),
 }
 
 /// Kind of an [`Object`].
@@ -92,6 +89,18 @@ impl Object {
         ObjectRef { kind, namespace: namespace.to_owned(), name: name.clone() }
     }
 }
+
+macro_rules! objects {
+    ($($kind:ident),*) => {$(
+        impl From<$kind> for Object {
+            fn from(object: $kind) -> Self {
+                Self::$kind(Arc::new(object))
+            }
+        }
+    )*};
+}
+
+objects!(Pod, Namespace, Node, Service, EndpointSlice, NetworkPolicy);
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Small clusters for tests, in a few lines. Malformed text panics: these are tests.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{
     Backend, ClusterChange, Container, ContainerPort, EndpointSlice, Expression, IpBlock, LabelSelector,
@@ -28,25 +29,25 @@ impl Topology {
     /// A node with one address; `cidrs` are its podCIDRs, separated by commas.
     pub(crate) fn node(self, name: &str, ip: &str, cidrs: &str) -> Self {
         let pod_cidrs = list(cidrs).map(|cidr| cidr.parse().unwrap()).collect();
-        self.with(Object::Node(Node { name: name.into(), labels: Labels::new(), ips: ips(ip), pod_cidrs }))
+        self.with(Node { name: name.into(), labels: Labels::new(), ips: ips(ip), pod_cidrs })
     }
 
     /// A namespace; its `kubernetes.io/metadata.name` comes by itself.
     pub(crate) fn namespace(self, name: &str, text: &str) -> Self {
         let mut labels = labels(text);
-        labels.insert("kubernetes.io/metadata.name".into(), name.into());
-        self.with(Object::Namespace(Namespace { name: name.into(), labels }))
+        labels.insert("kubernetes.io/metadata.name", name);
+        self.with(Namespace { name: name.into(), labels })
     }
 
     /// A ready pod `ns/name` with its addresses and labels, no node.
     pub(crate) fn pod(self, name: &str, ips: &str, labels: &str) -> Self {
-        self.with(Object::Pod(pod(name, ips, labels)))
+        self.with(pod(name, ips, labels))
     }
 
     /// The last pod, changed.
     pub(crate) fn but(mut self, change: impl FnOnce(&mut Pod)) -> Self {
         let last = self.objects.iter_mut().rev().find_map(|object| match object {
-            Object::Pod(pod) => Some(pod),
+            Object::Pod(pod) => Some(Arc::make_mut(pod)),
             _ => None,
         });
         change(last.expect("a pod before it"));
@@ -87,14 +88,7 @@ impl Topology {
             .collect();
         let selector = (!selector.is_empty()).then(|| labels(selector));
         let cluster_ips = ips(ips_text);
-        self.with(Object::Service(Service {
-            namespace,
-            name,
-            cluster_ips,
-            ports,
-            selector,
-            ..Service::default()
-        }))
+        self.with(Service { namespace, name, cluster_ips, ports, selector, ..Service::default() })
     }
 
     /// An EndpointSlice of the Service `ns/name`: addresses (`!` before one that is not ready), ports as
@@ -116,23 +110,17 @@ impl Topology {
             })
             .collect();
         let slice = format!("{name}-{}", self.objects.len());
-        self.with(Object::EndpointSlice(EndpointSlice {
-            namespace,
-            name: slice,
-            service: Some(name),
-            ports,
-            backends,
-        }))
+        self.with(EndpointSlice { namespace, name: slice, service: Some(name), ports, backends })
     }
 
     /// A policy.
     pub(crate) fn policy(self, policy: NetworkPolicy) -> Self {
-        self.with(Object::NetworkPolicy(policy))
+        self.with(policy)
     }
 
     /// Any object.
-    pub(crate) fn with(mut self, object: Object) -> Self {
-        self.objects.push(object);
+    pub(crate) fn with(mut self, object: impl Into<Object>) -> Self {
+        self.objects.push(object.into());
         self
     }
 
@@ -236,7 +224,7 @@ pub(crate) fn selector(text: &str) -> LabelSelector {
         } else if let Some(key) = part.strip_prefix('!') {
             expression(key, Operator::DoesNotExist, "");
         } else if let Some((key, value)) = part.split_once('=') {
-            selector.match_labels.insert(key.into(), value.into());
+            selector.match_labels.insert(key, value);
         } else {
             expression(part, Operator::Exists, "");
         }
@@ -246,10 +234,7 @@ pub(crate) fn selector(text: &str) -> LabelSelector {
 
 /// `app=db,tier=x`.
 pub(crate) fn labels(text: &str) -> Labels {
-    list(text)
-        .map(|pair| pair.split_once('=').expect("key=value"))
-        .map(|(k, v)| (k.into(), v.into()))
-        .collect()
+    list(text).map(|pair| pair.split_once('=').expect("key=value")).collect()
 }
 
 /// `ns/name`.

@@ -251,17 +251,21 @@ fn nearly(selector: &Labels, pod: &Arc<Pod>) -> Option<Nearly> {
     if pod.finished {
         return None;
     }
-    let mut missed = selector.iter().filter(|(key, value)| pod.labels.get(*key) != Some(value));
+    let mut missed = selector.iter().filter(|(key, value)| pod.labels.get(key) != Some(value));
     let (key, wanted) = missed.next()?;
-    let has = pod.labels.get(key).cloned();
+    let has = pod.labels.get(key);
     // Of a single label, only a value that looks like a slip of the pen: one holds the other.
     let alone = selector.len() == 1;
-    let similar =
-        has.as_ref().is_some_and(|has| has.contains(wanted.as_str()) || wanted.contains(has.as_str()));
+    let similar = has.is_some_and(|has| has.contains(wanted) || wanted.contains(has));
     if missed.next().is_some() || (alone && !similar) {
         return None;
     }
-    Some(Nearly { pod: pod.reference(), key: key.clone(), wanted: wanted.clone(), has })
+    Some(Nearly {
+        pod: pod.reference(),
+        key: key.to_owned(),
+        wanted: wanted.to_owned(),
+        has: has.map(str::to_owned),
+    })
 }
 
 fn port_names(pod: &Pod, protocol: Protocol) -> impl Iterator<Item = String> {

@@ -64,7 +64,7 @@ impl ClusterIndex {
             Object::EndpointSlice(slice) => self.services.apply_slice(slice, changed),
             Object::NetworkPolicy(policy) => self.policies.apply(policy),
             Object::Namespace(namespace) => {
-                self.namespaces.insert(namespace.name.clone(), Arc::new(namespace));
+                self.namespaces.insert(namespace.name.clone(), namespace);
             }
         }
     }

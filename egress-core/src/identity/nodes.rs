@@ -45,9 +45,8 @@ impl NodeIndex {
         })
     }
 
-    pub(super) fn apply(&mut self, node: Node) {
+    pub(super) fn apply(&mut self, node: Arc<Node>) {
         self.delete(&node.name);
-        let node = Arc::new(node);
         for ip in &node.ips {
             self.by_ip.insert(*ip, Arc::clone(&node));
         }

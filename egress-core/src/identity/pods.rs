@@ -31,8 +31,7 @@ impl PodIndex {
     }
 
     /// Adds or replaces a pod. `listed`: it was there when we first looked.
-    pub(super) fn apply(&mut self, pod: Pod, at: Mono, listed: bool) {
-        let pod = Arc::new(pod);
+    pub(super) fn apply(&mut self, pod: Arc<Pod>, at: Mono, listed: bool) {
         let pods = self.by_name.entry(pod.namespace.clone()).or_default();
         let old = pods.insert(pod.name.clone(), Arc::clone(&pod));
         let before = match &old {

@@ -50,9 +50,8 @@ impl PolicyIndex {
         found
     }
 
-    pub(super) fn apply(&mut self, policy: NetworkPolicy) {
+    pub(super) fn apply(&mut self, policy: Arc<NetworkPolicy>) {
         self.delete(&policy.namespace, &policy.name);
-        let policy = Arc::new(policy);
         let namespace = self.namespaces.entry(policy.namespace.clone()).or_default();
         let label = namespace.rarest_label(&policy);
         let shelf = match &label {
@@ -86,10 +85,10 @@ impl PolicyIndex {
 impl Namespace {
     /// The label of the policy's `matchLabels` under which the fewest others are filed.
     fn rarest_label(&self, policy: &NetworkPolicy) -> Option<Label> {
-        let filed = |(key, value): &(&String, &String)| {
+        let filed = |(key, value): &(&str, &str)| {
             self.by_label.get(*key).and_then(|values| values.get(*value)).map_or(0, BTreeMap::len)
         };
         let (key, value) = policy.selector.match_labels.iter().min_by_key(filed)?;
-        Some((key.clone(), value.clone()))
+        Some((key.to_owned(), value.to_owned()))
     }
 }

@@ -97,14 +97,13 @@ impl ServiceIndex {
     }
 
     /// Adds or replaces a Service. `changed`: when, unless it was listed at the beginning.
-    pub(super) fn apply(&mut self, service: Service, changed: Option<Mono>) {
+    pub(super) fn apply(&mut self, service: Arc<Service>, changed: Option<Mono>) {
         if let Some(at) = changed
-            && self.get(&service.namespace, &service.name).is_none_or(|known| **known != service)
+            && self.get(&service.namespace, &service.name).is_none_or(|known| *known != service)
         {
             self.note_change(&service.namespace, &service.name, at);
         }
         self.remove(&service.namespace, &service.name);
-        let service = Arc::new(service);
         for ip in service.cluster_ips.iter().chain(&service.external_ips) {
             self.by_ip.entry(*ip).or_default().push(Arc::clone(&service));
         }
@@ -154,11 +153,11 @@ impl ServiceIndex {
     }
 
     /// Adds or replaces a slice. `changed`: when, unless it was listed at the beginning.
-    pub(super) fn apply_slice(&mut self, slice: EndpointSlice, changed: Option<Mono>) {
+    pub(super) fn apply_slice(&mut self, slice: Arc<EndpointSlice>, changed: Option<Mono>) {
         let known = self.slices.get(&slice.namespace).and_then(|slices| slices.get(&slice.name));
         if let Some(at) = changed
             && let Some(service) = &slice.service
-            && known.is_none_or(|known| **known != slice)
+            && known.is_none_or(|known| *known != slice)
         {
             self.note_change(&slice.namespace, service, at);
         }
@@ -167,7 +166,7 @@ impl ServiceIndex {
             let services = self.slices_of.entry(slice.namespace.clone()).or_default();
             services.entry(service.clone()).or_default().push(slice.name.clone());
         }
-        self.slices.entry(slice.namespace.clone()).or_default().insert(slice.name.clone(), Arc::new(slice));
+        self.slices.entry(slice.namespace.clone()).or_default().insert(slice.name.clone(), slice);
     }
 
     pub(super) fn delete_slice(&mut self, namespace: &str, name: &str, at: Mono) {

@@ -1,5 +1,7 @@
 //! Addresses and who has them.
 
+use std::sync::Arc;
+
 use crate::cluster::testing::{NOW, Topology, ip, pod, policy, selector};
 use crate::cluster::{ClusterChange, Object, ObjectKind, ObjectRef};
 use crate::protocol::Protocol::{Tcp, Udp};
@@ -51,7 +53,7 @@ fn every_address_is_what_the_cluster_says_and_never_external_when_inside() {
         if let Object::Service(service) = object
             && service.name == "web"
         {
-            service.ports[0].node_port = Some(30080);
+            Arc::make_mut(service).ports[0].node_port = Some(30080);
         }
     }
     let index = topology.index();
@@ -62,7 +64,7 @@ fn every_address_is_what_the_cluster_says_and_never_external_when_inside() {
     let web = index.resolve(ip("10.244.1.5"), 0, Tcp, NOW);
     assert_eq!(web.pod.unwrap().name, "web");
     assert_eq!(web.node.unwrap().name, "worker-1");
-    assert_eq!(web.namespace.unwrap().labels["team"], "a");
+    assert_eq!(web.namespace.unwrap().labels.get("team"), Some("a"));
     assert!(index.resolve(ip("10.96.0.40"), 81, Tcp, NOW).service_port.is_none());
     let node_port = index.resolve(ip("192.0.2.11"), 30080, Tcp, NOW);
     assert_eq!(
@@ -78,7 +80,7 @@ fn an_address_names_the_pod_that_had_it_at_the_time_of_the_event() {
         object: ObjectRef { kind: ObjectKind::Pod, namespace: "default".into(), name: "web".into() },
     };
     index.apply(delete, seconds(100));
-    let heir = ClusterChange::Apply { object: Object::Pod(pod("default/heir", "10.244.1.5", "app=heir")) };
+    let heir = ClusterChange::Apply { object: pod("default/heir", "10.244.1.5", "app=heir").into() };
     index.apply(heir, Mono(100_700_000_000));
     let name = |at| index.pod_by_ip(ip("10.244.1.5"), at).map(|pod| pod.name.clone());
     assert_eq!(name(seconds(99)).as_deref(), Some("web"));
@@ -95,7 +97,7 @@ fn a_pod_replaced_under_its_name_keeps_neither_address_nor_namespace() {
     assert!(!index.set_pod_netns("kube-system", "agent", 4_026_531_840, seconds(1)));
     let mut next = pod("default/web", "10.244.1.6", "app=web");
     next.uid = "another".into();
-    index.apply(ClusterChange::Apply { object: Object::Pod(next) }, seconds(50));
+    index.apply(ClusterChange::Apply { object: next.into() }, seconds(50));
     let uid = |at| index.pod_by_netns(4_026_532_000, at).map(|pod| pod.uid.clone());
     assert_eq!(uid(seconds(49)).as_deref(), Some("uid-web"));
     assert_eq!(uid(seconds(51)), None);
@@ -109,7 +111,7 @@ fn a_new_version_of_a_pod_shows_in_its_claims() {
     let mut index = cluster().index();
     index.set_pod_netns("default", "web", 7, seconds(1));
     let next = pod("default/web", "10.244.1.5", "app=web,canary=yes");
-    index.apply(ClusterChange::Apply { object: Object::Pod(next) }, seconds(50));
+    index.apply(ClusterChange::Apply { object: next.into() }, seconds(50));
     assert!(index.pod_by_ip(ip("10.244.1.5"), seconds(60)).unwrap().labels.contains_key("canary"));
     assert!(index.pod_by_netns(7, seconds(60)).unwrap().labels.contains_key("canary"));
     assert!(index.pod_by_ip(ip("fd00:1::5"), seconds(60)).is_none(), "it has given up that address");
@@ -119,8 +121,8 @@ fn a_new_version_of_a_pod_shows_in_its_claims() {
 fn a_reset_removes_what_it_does_not_list() {
     let mut index = cluster().index();
     let objects = vec![
-        Object::Pod(pod("default/new", "10.244.1.5", "")),
-        Object::Node(crate::cluster::Node { name: "stray".into(), ..Default::default() }),
+        pod("default/new", "10.244.1.5", "").into(),
+        crate::cluster::Node { name: "stray".into(), ..Default::default() }.into(),
     ];
     index.apply(ClusterChange::Reset { kind: ObjectKind::Pod, objects }, seconds(9));
     assert_eq!(index.pods().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["new"]);
@@ -188,7 +190,7 @@ fn policies_that_select_a_pod_are_found_whatever_happened_to_them_before() {
             index.apply(ClusterChange::Delete { object }, Mono(0));
             current[slot] = None;
         } else {
-            let object = Object::NetworkPolicy(policy(&format!("default/{name}"), text));
+            let object = Object::from(policy(&format!("default/{name}"), text));
             index.apply(ClusterChange::Apply { object }, Mono(0));
             current[slot] = Some(text);
         }

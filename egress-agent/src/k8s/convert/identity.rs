@@ -11,6 +11,7 @@ pub fn namespace(mut object: v1::Namespace, errors: &mut Errors) -> Namespace {
     let name = name(&mut object.metadata, errors);
     let mut labels = object.metadata.labels.unwrap_or_default();
     labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
+    let labels = labels.into();
     Namespace { name, labels }
 }
 
@@ -37,7 +38,7 @@ pub fn node(mut object: v1::Node, errors: &mut Errors) -> Node {
     }
     Node {
         name: name(&mut object.metadata, errors),
-        labels: object.metadata.labels.unwrap_or_default(),
+        labels: object.metadata.labels.unwrap_or_default().into(),
         ips,
         pod_cidrs,
     }

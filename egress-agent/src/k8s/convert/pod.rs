@@ -17,7 +17,7 @@ const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO
 /// Converts a Pod. `netns_path` stays empty: only a file source may set it.
 pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
     let (namespace, name) = names(&mut object.metadata, errors);
-    let labels = object.metadata.labels.unwrap_or_default();
+    let labels = Labels::from(object.metadata.labels.unwrap_or_default());
     let workload = object.metadata.owner_references.as_deref().and_then(|owners| workload(owners, &labels));
     let spec = object.spec.unwrap_or_default();
     let status = object.status.unwrap_or_default();
@@ -99,8 +99,7 @@ fn workload(owners: &[OwnerReference], labels: &Labels) -> Option<String> {
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
     if owner.kind == "ReplicaSet"
         && let Some(hash) = labels.get(TEMPLATE_HASH)
-        && let Some(deployment) =
-            owner.name.strip_suffix(hash.as_str()).and_then(|name| name.strip_suffix('-'))
+        && let Some(deployment) = owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-'))
     {
         return Some(format!("Deployment/{deployment}"));
     }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::field::Field;
 use super::selector::selector;
-use super::{Errors, cidr, names, port, port_name, protocol};
+use super::{Errors, cidr, compact, names, port, port_name, protocol};
 
 /// Converts a NetworkPolicy.
 pub fn network_policy(mut object: v1::NetworkPolicy, errors: &mut Errors) -> NetworkPolicy {
@@ -28,24 +28,14 @@ pub fn network_policy(mut object: v1::NetworkPolicy, errors: &mut Errors) -> Net
         selector: selector(spec.pod_selector.unwrap_or_default(), &at.then("podSelector"), errors),
         isolates_ingress,
         isolates_egress,
-        ingress: spec
-            .ingress
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-            .map(|(index, given)| {
-                let at = ingress_at.item(index);
-                rule(given.from, &at.then("from"), given.ports, &at.then("ports"), errors)
-            })
-            .collect(),
-        egress: egress
-            .into_iter()
-            .enumerate()
-            .map(|(index, given)| {
-                let at = egress_at.item(index);
-                rule(given.to, &at.then("to"), given.ports, &at.then("ports"), errors)
-            })
-            .collect(),
+        ingress: compact(spec.ingress.unwrap_or_default().into_iter().enumerate().map(|(index, given)| {
+            let at = ingress_at.item(index);
+            rule(given.from, &at.then("from"), given.ports, &at.then("ports"), errors)
+        })),
+        egress: compact(egress.into_iter().enumerate().map(|(index, given)| {
+            let at = egress_at.item(index);
+            rule(given.to, &at.then("to"), given.ports, &at.then("ports"), errors)
+        })),
     }
 }
 
@@ -74,10 +64,9 @@ fn rule(
     errors: &mut Errors,
 ) -> Rule {
     let peers = peers.unwrap_or_default().into_iter().enumerate();
-    let peers = peers.filter_map(|(index, given)| peer(given, &peers_at.item(index), errors)).collect();
+    let peers = compact(peers.filter_map(|(index, given)| peer(given, &peers_at.item(index), errors)));
     let ports = ports.unwrap_or_default().into_iter().enumerate();
-    let ports =
-        ports.filter_map(|(index, given)| policy_port(given, &ports_at.item(index), errors)).collect();
+    let ports = compact(ports.filter_map(|(index, given)| policy_port(given, &ports_at.item(index), errors)));
     Rule { peers, ports }
 }
 
@@ -115,7 +104,7 @@ fn ip_block(given: &v1::IPBlock, at: &Field<'_>, errors: &mut Errors) -> Option<
         }
         except.push(hole);
     }
-    Some(IpBlock { cidr: block?, except })
+    Some(IpBlock { cidr: block?, except: compact(except.into_iter()) })
 }
 
 fn policy_port(given: v1::NetworkPolicyPort, at: &Field<'_>, errors: &mut Errors) -> Option<PolicyPort> {

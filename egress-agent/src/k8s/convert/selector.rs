@@ -3,16 +3,16 @@
 use egress_core::cluster::{Expression, LabelSelector, Operator};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 
-use super::Errors;
 use super::field::Field;
+use super::{Errors, compact};
 
 /// Converts a label selector.
 pub(super) fn selector(given: v1::LabelSelector, at: &Field<'_>, errors: &mut Errors) -> LabelSelector {
     let list = at.then("matchExpressions");
     let given_expressions = given.match_expressions.unwrap_or_default().into_iter().enumerate();
     let expressions =
-        given_expressions.filter_map(|(index, given)| expression(given, &list.item(index), errors)).collect();
-    LabelSelector { match_labels: given.match_labels.unwrap_or_default(), expressions }
+        compact(given_expressions.filter_map(|(index, given)| expression(given, &list.item(index), errors)));
+    LabelSelector { match_labels: given.match_labels.unwrap_or_default().into(), expressions }
 }
 
 fn expression(

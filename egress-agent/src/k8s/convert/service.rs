@@ -40,7 +40,7 @@ pub fn service(mut object: v1::Service, errors: &mut Errors) -> Service {
     Service {
         namespace,
         name,
-        labels: object.metadata.labels.unwrap_or_default(),
+        labels: object.metadata.labels.unwrap_or_default().into(),
         cluster_ips,
         external_ips,
         ports,
@@ -48,7 +48,7 @@ pub fn service(mut object: v1::Service, errors: &mut Errors) -> Service {
         external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         // An empty selector selects nothing by itself, as none does.
-        selector: spec.selector.filter(|selector| !selector.is_empty()),
+        selector: spec.selector.filter(|selector| !selector.is_empty()).map(Into::into),
     }
 }
 

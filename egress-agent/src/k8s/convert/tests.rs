@@ -17,7 +17,7 @@ fn convert<K: DeserializeOwned, T>(yaml: &str, convert: impl FnOnce(K, &mut Erro
 }
 
 fn labels(pairs: &[(&str, &str)]) -> egress_core::cluster::Labels {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs.iter().copied().collect()
 }
 
 #[test]

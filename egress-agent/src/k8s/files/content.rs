@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use egress_core::cluster::{Object, ObjectKind};
 
@@ -25,7 +24,7 @@ pub(super) struct Content {
 /// An object and where it is.
 #[derive(Debug)]
 pub(super) struct Placed {
-    pub(super) object: Arc<Object>,
+    pub(super) object: Object,
     line: usize,
 }
 
@@ -49,7 +48,7 @@ impl Content {
             for item in manifest.into_items() {
                 match item {
                     Ok(Item::Object(object)) => {
-                        content.objects.push(Placed { object: Arc::from(object), line });
+                        content.objects.push(Placed { object, line });
                     }
                     Ok(Item::Unevaluated(object)) => {
                         let message =

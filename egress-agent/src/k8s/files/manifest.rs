@@ -3,7 +3,7 @@
 use std::fmt;
 
 use egress_core::cluster::{Object, Pod};
-use k8s_openapi::api::{core::v1, discovery::v1 as discovery, networking::v1 as networking};
+use k8s_openapi::api::core::v1;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ const NETNS_ANNOTATION: &str = "egress-agent.io/netns";
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
     /// An object we keep.
-    Object(Box<Object>),
+    Object(Object),
     /// A policy of a kind that is not evaluated, as `Kind namespace/name`. Verdicts must not ignore it.
     Unevaluated(String),
     /// An object of a kind that has no bearing, as `apiVersion Kind`.
@@ -131,26 +131,12 @@ fn item(value: Value) -> Result<Item, Invalid> {
         });
     }
     let object = match (api_version.as_str(), kind.as_str()) {
-        ("v1", "Pod") => Object::Pod(typed(value, &kind, pod)?),
-        ("v1", "Namespace") => {
-            Object::Namespace(typed::<v1::Namespace, _>(value, &kind, convert::namespace)?)
-        }
-        ("v1", "Node") => Object::Node(typed::<v1::Node, _>(value, &kind, convert::node)?),
-        ("v1", "Service") => Object::Service(typed::<v1::Service, _>(value, &kind, convert::service)?),
-        ("discovery.k8s.io/v1", "EndpointSlice") => {
-            Object::EndpointSlice(typed::<discovery::EndpointSlice, _>(
-                value,
-                &kind,
-                convert::endpoint_slice,
-            )?)
-        }
-        ("networking.k8s.io/v1", "NetworkPolicy") => {
-            Object::NetworkPolicy(typed::<networking::NetworkPolicy, _>(
-                value,
-                &kind,
-                convert::network_policy,
-            )?)
-        }
+        ("v1", "Pod") => typed(value, &kind, pod)?.into(),
+        ("v1", "Namespace") => typed(value, &kind, convert::namespace)?.into(),
+        ("v1", "Node") => typed(value, &kind, convert::node)?.into(),
+        ("v1", "Service") => typed(value, &kind, convert::service)?.into(),
+        ("discovery.k8s.io/v1", "EndpointSlice") => typed(value, &kind, convert::endpoint_slice)?.into(),
+        ("networking.k8s.io/v1", "NetworkPolicy") => typed(value, &kind, convert::network_policy)?.into(),
         // AdminNetworkPolicy, CiliumNetworkPolicy, Calico's NetworkPolicy and GlobalNetworkPolicy, and their kin.
         // Calico's Staged… kinds enforce nothing.
         (_, other) if other.ends_with("NetworkPolicy") && !other.starts_with("Staged") => {
@@ -158,7 +144,7 @@ fn item(value: Value) -> Result<Item, Invalid> {
         }
         _ => return Ok(Item::Skipped(format!("{api_version} {kind}"))),
     };
-    Ok(Item::Object(Box::new(object)))
+    Ok(Item::Object(object))
 }
 
 /// A pod with the path of its network namespace. The annotation is honoured here and nowhere else: whoever writes

@@ -109,7 +109,7 @@ fn the_netns_annotation_is_honoured() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {egress-agent.io/netns: /run/netns/a}}\n";
     let source = load(&folder(&[("a.yaml", text)])).unwrap();
     let path = source.changes().into_iter().find_map(|change| match change {
-        ClusterChange::Apply { object: Object::Pod(pod) } => pod.netns_path,
+        ClusterChange::Apply { object: Object::Pod(pod) } => pod.netns_path.clone(),
         _ => None,
     });
     assert_eq!(path.as_deref(), Some("/run/netns/a"));

@@ -97,7 +97,7 @@ fn selected_by(service: &Service, labels: &Labels) -> Option<Labels> {
 }
 
 fn pods(labels: Labels, of: &str, seen_from: &str) -> Peer {
-    let named = || Labels::from([(NAMESPACE_NAME.to_owned(), of.to_owned())]);
+    let named = || Labels::from([(NAMESPACE_NAME, of)]);
     Peer::Pods {
         namespaces: (of != seen_from).then(|| LabelSelector::of_labels(named())),
         pods: Some(LabelSelector::of_labels(labels)),

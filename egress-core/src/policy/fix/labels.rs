@@ -37,9 +37,7 @@ const NAMING: &[&str] =
 /// The labels that distinguish a pod and stay when it is replaced; empty if it has none.
 pub(in crate::policy) fn lasting(pod: &Pod) -> Labels {
     let without = |left_out: &[&[&str]]| -> Labels {
-        let kept =
-            pod.labels.iter().filter(|(key, _)| !left_out.iter().any(|keys| keys.contains(&key.as_str())));
-        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+        pod.labels.iter().filter(|(key, _)| !left_out.iter().any(|keys| keys.contains(key))).collect()
     };
     let lasting = without(&[VOLATILE, FLEETING]);
     if lasting.is_empty() { without(&[VOLATILE]) } else { lasting }
@@ -75,7 +73,7 @@ pub(super) fn subject(index: &ClusterIndex, pod: &Pod, view: &SideView) -> Resul
         selector.match_labels.len() + selector.expressions.len()
     });
     if let Some(policy) = widest {
-        selector.match_labels.extend(policy.selector.match_labels.clone());
+        selector.match_labels.extend(&policy.selector.match_labels);
         selector.expressions.clone_from(&policy.selector.expressions);
     }
     if selector.match_labels.is_empty() { Err(unlabelled(pod)) } else { Ok(selector) }
@@ -86,7 +84,7 @@ fn is_narrow(index: &ClusterIndex, pod: &Pod, policy: &NetworkPolicy) -> bool {
     let own = lasting(pod);
     let alike =
         |other: &Pod| (other.workload.is_some() && other.workload == pod.workload) || lasting(other) == own;
-    policy.selector.match_labels.keys().any(|key| NAMING.contains(&key.as_str()))
+    policy.selector.match_labels.keys().any(|key| NAMING.contains(&key))
         && index
             .pods_in(&pod.namespace)
             .filter(|other| policy.selector.matches(&other.labels))

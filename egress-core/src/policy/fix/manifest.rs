@@ -113,7 +113,7 @@ fn port(port: &PolicyPort) -> Yaml {
 fn selector(selector: &LabelSelector) -> Yaml {
     let mut parts = Vec::new();
     if !selector.match_labels.is_empty() {
-        let labels = selector.match_labels.iter().map(|(key, value)| (key.clone(), word(value))).collect();
+        let labels = selector.match_labels.iter().map(|(key, value)| (key.to_owned(), word(value))).collect();
         parts.push(("matchLabels".to_owned(), Yaml::Map(labels)));
     }
     if !selector.expressions.is_empty() {

@@ -217,7 +217,7 @@ fn a_fix_admits_the_traffic_and_nothing_unrelated() {
             };
             fixed += 1;
             let mut with = cluster.clone();
-            with.objects.extend(policies.iter().cloned().map(Object::NetworkPolicy));
+            with.objects.extend(policies.iter().cloned().map(Object::from));
             assert!(oracle::admits(&with.objects, *one), "seed {seed}: {one:?} with {policies:#?}");
             check_manifest(&policies, &fix(&index, &denied, &view).unwrap().manifest.unwrap());
             for other in &sample {

@@ -93,7 +93,7 @@ pub(super) fn topology(random: &mut Random) -> Topology {
         .namespace("data", "team=two")
         .namespace("web", "");
     for number in 0..2 + random.below(7) {
-        topology = topology.with(Object::Pod(any_pod(random, number)));
+        topology = topology.with(any_pod(random, number));
     }
     for number in 0..random.below(7) {
         topology = topology.policy(any_policy(random, number));

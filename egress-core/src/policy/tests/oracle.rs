@@ -12,7 +12,7 @@ use crate::protocol::Protocol;
 
 fn pod_at(objects: &[Object], ip: IpAddr) -> Option<&Pod> {
     objects.iter().find_map(|object| match object {
-        Object::Pod(pod) if !pod.host_network && pod.ips.contains(&ip) => Some(pod),
+        Object::Pod(pod) if !pod.host_network && pod.ips.contains(&ip) => Some(&**pod),
         _ => None,
     })
 }
@@ -39,7 +39,8 @@ fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
         }
     }
     for expression in &selector.expressions {
-        let listed = labels.get(&expression.key).map(|value| expression.values.contains(value));
+        let listed =
+            labels.get(&expression.key).map(|value| expression.values.iter().any(|one| one == value));
         let holds = match (expression.operator, listed) {
             (Operator::In, Some(listed)) => listed,
             (Operator::NotIn, Some(listed)) => !listed,

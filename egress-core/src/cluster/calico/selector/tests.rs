@@ -15,7 +15,7 @@ impl Labelled for Subject {
         if key == "secret" {
             return Label::Unknown;
         }
-        self.labels.get(key).map_or(Label::Absent, |value| Label::Value(value))
+        self.labels.get(key).map_or(Label::Absent, Label::Value)
     }
 
     fn global(&self) -> bool {

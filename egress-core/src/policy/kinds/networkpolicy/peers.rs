@@ -100,7 +100,7 @@ fn compare_namespace(selector: Option<&LabelSelector>, namespace: &str, other: &
         return Comparison::new(words.is_none(), words.unwrap_or_default());
     }
     // The Namespace object is missing: of its labels only the name is certain.
-    let certain = Labels::from([(NAMESPACE_NAME.to_owned(), pod.namespace.clone())]);
+    let certain = Labels::from([(NAMESPACE_NAME, pod.namespace.as_str())]);
     let (known, unknown) = split(selector, NAMESPACE_NAME);
     match mismatch(&known, &certain) {
         Some(has) => Comparison::new(false, format!("namespace {} {has}", pod.namespace)),
@@ -129,7 +129,7 @@ fn mismatch(selector: &LabelSelector, labels: &Labels) -> Option<String> {
         Some(value) => format!("has {key}={value}"),
         None => format!("has no label {key}"),
     };
-    let unequal = selector.match_labels.iter().find(|(key, value)| labels.get(*key) != Some(value));
+    let unequal = selector.match_labels.iter().find(|(key, value)| labels.get(key) != Some(value));
     unequal
         .map(|(key, _)| has(key))
         .or_else(|| selector.expressions.iter().find(|one| !one.matches(labels)).map(|one| has(&one.key)))
@@ -140,7 +140,7 @@ fn split(selector: &LabelSelector, key: &str) -> (LabelSelector, LabelSelector) 
     let (mut on_key, mut others) = (LabelSelector::default(), LabelSelector::default());
     for (name, value) in &selector.match_labels {
         let part = if name == key { &mut on_key } else { &mut others };
-        part.match_labels.insert(name.clone(), value.clone());
+        part.match_labels.insert(name, value);
     }
     for expression in &selector.expressions {
         let part = if expression.key == key { &mut on_key } else { &mut others };

@@ -64,7 +64,7 @@ pub(super) fn cluster_dns<'a>(case: &'a Case<'_>) -> Option<&'a Service> {
     let all = || case.cluster.services().map(|service| &**service).filter(serves);
     all()
         .find(|service| service.name == "kube-dns" && service.namespace == "kube-system")
-        .or_else(|| all().find(|s| s.labels.get("k8s-app").is_some_and(|app| app == "kube-dns")))
+        .or_else(|| all().find(|s| s.labels.get("k8s-app") == Some("kube-dns")))
         .or_else(|| all().find(|service| service.name.contains("dns")))
 }
 
