@@ -75,3 +75,20 @@ fn the_commands_of_the_pages_are_taken() {
     }
     assert!(taken > 20, "only {taken} commands were found");
 }
+
+#[test]
+fn every_alert_has_its_section_and_links_to_it() {
+    let (rules, page) = (page("deploy/monitoring/alerts.yaml"), page("docs/alerts.md"));
+    let after = |key: &str| -> Vec<String> {
+        rules
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(key))
+            .map(|rest| rest.trim().to_owned())
+            .collect()
+    };
+    let alerts = after("- alert:");
+    let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(alerts, sections);
+    let links: Vec<_> = alerts.iter().map(|name| format!("docs/alerts.md#{}", name.to_lowercase())).collect();
+    assert_eq!(after("runbook_url:"), links);
+}

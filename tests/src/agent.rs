@@ -77,11 +77,25 @@ impl Agent {
         bail!("the agent is not ready after {READY_WITHIN:?} ({last}): {}", self.process.errors())
     }
 
+    /// Where its HTTP server listens.
+    pub const fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// A page of its HTTP server: status and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.get_as(path, "*/*")
+    }
+
+    /// A page of its HTTP server for a client that reads this type.
+    pub fn get_as(&self, path: &str, accept: &str) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.metrics)?;
+        let host = self.metrics;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) =

@@ -15,6 +15,7 @@ pub mod netns;
 pub mod pki;
 pub mod plan;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod scenario;
 pub mod shell;

@@ -3,12 +3,14 @@
 mod bench;
 mod build_ebpf;
 mod demo;
+mod deploy;
 mod docs;
 mod fuzz;
 mod proto;
 mod setup;
 mod test;
 mod toolchain;
+mod unpacked;
 mod verifier;
 mod vm;
 

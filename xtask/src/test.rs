@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use self::tally::Tally;
-use crate::{build_ebpf, fuzz, proto, setup, vm};
+use crate::{build_ebpf, deploy, fuzz, proto, setup, unpacked, vm};
 
 /// Which tests.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,8 @@ pub(crate) struct Args {
 enum Part {
     /// Format, lints, unit tests: no root, no eBPF toolchain.
     Unit,
+    /// What a cluster installs: alert rules (no root).
+    Deploy,
     /// Arbitrary input for every parser: no root, a C++ compiler.
     Fuzz(fuzz::Args),
     /// The scenarios on this kernel (root).
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut tally = Tally::default();
     match &args.part {
         Some(Part::Unit) => unit(&mut tally),
+        Some(Part::Deploy) => install(&mut tally),
         Some(Part::Fuzz(args)) => tally.lines("fuzz", fuzz::run(args)),
         Some(Part::Lab { args }) => lab(&mut tally, args),
         Some(Part::Probe) => probe(&mut tally),
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             unit(&mut tally);
             step("generated code");
             tally.one("generated code", proto::run(true));
+            install(&mut tally);
             step("fuzz");
             tally.lines("fuzz", fuzz::run(&fuzz::Args::default()));
             lab(&mut tally, &[]);
@@ -87,6 +91,12 @@ fn unit(tally: &mut Tally) {
 
 fn cargo(args: &[&str]) -> Result<()> {
     setup::run(&mut setup::cargo(args)?)
+}
+
+/// What a cluster installs.
+fn install(tally: &mut Tally) {
+    step("alert rules");
+    tally.one("alert rules", deploy::alerts());
 }
 
 /// The probe's tests, with the eBPF programs inside. When everything runs they are among the unit tests.
@@ -130,7 +140,7 @@ fn prepare_lab() -> Result<Command> {
     setup::ensure(setup::LAB)?;
     setup::build()?;
     let mut lab = Command::new(setup::binaries()?.join("egress-lab"));
-    lab.arg("test");
+    lab.arg("test").env("PATH", unpacked::path_with(&deploy::prometheus()?));
     Ok(lab)
 }
 

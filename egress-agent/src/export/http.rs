@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use egress_core::time::Timestamp;
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::metrics::{Conntrack, Metrics, Readings};
+use super::metrics::{Conntrack, Metrics, Readings, plain};
 use crate::answers::Answers;
 use crate::status::{AgentStatus, HookState};
 
@@ -143,13 +143,17 @@ pub async fn serve<A: Answers>(
     connections.shutdown().await;
 }
 
-async fn metrics_page<A: Answers>(State(pages): State<Arc<Pages<A>>>) -> Response {
+async fn metrics_page<A: Answers>(State(pages): State<Arc<Pages<A>>>, request: HeaderMap) -> Response {
     let status = match status(&*pages.answers).await {
         Ok(status) => status,
         Err(refusal) => return refusal,
     };
     let readings = Readings { status, conntrack: (pages.conntrack)(), wall: now() };
+    let accept = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     match pages.metrics.encode(readings, Instant::now()) {
+        Ok(text) if plain::wanted(accept) => {
+            ([(header::CONTENT_TYPE, plain::TYPE)], plain::plain(&text)).into_response()
+        }
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

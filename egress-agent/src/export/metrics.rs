@@ -5,6 +5,7 @@
 
 mod agent;
 mod conntrack;
+pub(crate) mod plain;
 mod pods;
 mod process;
 mod series;

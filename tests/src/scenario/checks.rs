@@ -6,6 +6,7 @@ mod input;
 mod interfaces;
 mod kill;
 mod lab;
+mod monitoring;
 
 use anyhow::Result;
 
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Check> {
     let mut checks = lab::all();
     checks.extend(input::all());
     checks.push(interfaces::check());
+    checks.push(monitoring::check());
     checks.push(kill::check());
     checks.push(hostile::check());
     checks.push(flood::check());

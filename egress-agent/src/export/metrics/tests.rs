@@ -98,6 +98,51 @@ fn the_list_of_metrics_is_the_contract() {
 }
 
 #[test]
+fn every_family_says_what_it_is_and_in_which_unit() {
+    let text = encode(&full(true), Instant::now());
+    let described = |keyword: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(keyword)?.split_once(' '));
+        lines.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+    };
+    let (kinds, help, units) = (described("# TYPE "), described("# HELP "), described("# UNIT "));
+    assert_eq!(kinds.keys().collect::<Vec<_>>(), help.keys().collect::<Vec<_>>());
+    for (name, kind) in &kinds {
+        let unit = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}")));
+        assert_eq!(units.get(name).map(String::as_str), unit, "unit of {name}");
+        let suffixes: &[&str] = match kind.as_str() {
+            "counter" => &["_total"],
+            "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        for suffix in suffixes {
+            let sample = format!("{name}{suffix}");
+            let is_there =
+                |line: &str| line.strip_prefix(&sample).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            assert!(text.lines().any(is_there), "{sample} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_pods_that_come_and_go_do_not_grow_the_page() {
+    let metrics = Metrics::new(true);
+    let start = Instant::now();
+    let churn = |from: u64| {
+        for n in from..from + 1000 {
+            let pod = pod("ns", &format!("job-{n}"), &format!("Job/job-{n}"));
+            metrics.pod_known("ns", &pod.name);
+            metrics.tally(&[tally(&pod, dropped(1)), tally(&pod, Counted::Retransmit { syn: true })]);
+            metrics.forget("ns", &pod.name, start + Duration::from_secs(n));
+        }
+        // A minute later.
+        encode(&metrics, start + Duration::from_secs(from + 1060)).lines().count()
+    };
+    let sizes = [encode(&metrics, start).lines().count(), churn(0), churn(2000), churn(4000)];
+    assert_eq!(sizes, [sizes[0]; 4]);
+}
+
+#[test]
 fn without_the_label_no_series_names_a_pod() {
     let text = encode(&full(false), Instant::now());
     assert!(!text.contains("pod=\""), "{text}");
