@@ -15,6 +15,7 @@ mod stall;
 mod tcp;
 mod unroutable;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::decode::{Application, Observation, PacketSeen, Seen, Tap, Transport, Tuple};
@@ -41,12 +42,15 @@ pub struct Tracker {
     dns: dns::Dns,
     /// ICMP errors made on this node, until the drops that they are about are seen.
     told: Vec<tcp::Told>,
+    /// SYN-ACKs on their last steps to a client, by the time they went to its device.
+    arriving: VecDeque<(Mono, Tuple)>,
 }
 
 impl Tracker {
     /// Takes one observation; failures it completes go to `out`.
     pub fn observe(&mut self, seen: &Observation, out: &mut Vec<FlowEvent>) {
         let first = out.len();
+        self.arrive(seen.at, out);
         match &seen.seen {
             Seen::Packet(packet) => self.packet(seen, packet, out),
             Seen::Drop(dropped) => match &dropped.packet.transport {
@@ -103,6 +107,7 @@ impl Tracker {
 
     /// Time went on: what is due becomes a failure.
     pub fn tick(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        self.arrive(now, out);
         self.tell_errors(now, out);
         let first = out.len();
         self.datagrams.tick(now, out);

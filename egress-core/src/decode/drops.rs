@@ -186,6 +186,10 @@ fn by_reason(reason: &str) -> Option<DropSite> {
         | "CAKE_FLOOD"
         | "DUALPI2_STEP_DROP"
         | "PFMEMALLOC" => DropSite::Resource,
+        // Broken on the way, or not signed as the receiver wants it: no function's everyday business.
+        "IP_CSUM" | "ICMP_CSUM" | "TCP_CSUM" | "UDP_CSUM" | "SKB_CSUM" | "TCP_MD5NOTFOUND"
+        | "TCP_MD5UNEXPECTED" | "TCP_MD5FAILURE" | "TCP_AUTH_HDR" | "TCP_AONOTFOUND" | "TCP_AOUNEXPECTED"
+        | "TCP_AOKEYNOTFOUND" | "TCP_AOFAILURE" => DropSite::Other,
         "SOCKET_CLOSE"
         | "QUEUE_PURGE"
         | "TCP_CLOSE"

@@ -26,8 +26,13 @@ pub(super) struct Attempt {
     pub(super) told: u64,
     /// Was dropped, refused or told unreachable; silence then explains nothing more.
     pub(super) explained: bool,
-    /// SYN-ACK reached the client, or the server accepted.
+    /// The client's socket is established, the SYN-ACK reached the client's device and nothing dropped it behind that,
+    /// or the server accepted.
     pub(super) answered: bool,
+    /// The client's own socket said so.
+    pub(super) confirmed: bool,
+    /// When the SYN-ACK went to the client's device.
+    pub(super) delivered: Option<Mono>,
     /// Somebody was told that it failed.
     pub(super) failed: bool,
     /// A drop that the next SYN may survive: told only if the attempt does not go on.
@@ -52,6 +57,8 @@ impl Attempt {
             told: 0,
             explained: false,
             answered: false,
+            confirmed: false,
+            delivered: None,
             failed: false,
             held: None,
             journey: Journey::default(),
@@ -62,6 +69,19 @@ impl Attempt {
     /// SYNs sent, by whichever witness saw more of them.
     pub(super) fn sent(&self) -> u64 {
         self.syns.max(self.retransmits + 1)
+    }
+
+    /// The answer came, as far as is known so far.
+    pub(super) fn is_up(&self) -> bool {
+        self.answered || self.delivered.is_some()
+    }
+
+    /// The client sends its SYN again: whatever went to its device, its socket did not take it.
+    pub(super) fn not_taken(&mut self) {
+        if !self.confirmed {
+            self.answered = false;
+            self.delivered = None;
+        }
     }
 
     /// An event of this attempt that adds `failed` failed SYNs.

@@ -20,6 +20,10 @@ const RETRANSMITS: u64 = 2;
 /// Stacks begin with a TTL of 64 or more; less is chosen to find routers.
 pub(super) const LEAST_TTL: u8 = 32;
 
+/// A SYN-ACK that went to the client's device and was not dropped behind it within this time has arrived.
+const ARRIVES: Duration = Duration::from_millis(10);
+/// SYN-ACKs that are awaited to arrive, at most.
+const ARRIVING: usize = 4096;
 /// The drop of a packet follows the ICMP error about it within this time.
 const DROP_FOLLOWS: Duration = Duration::from_millis(10);
 
@@ -62,6 +66,7 @@ impl Tracker {
                 let attempt = self.attempts.open(tuple, Some(isn), 0, seen.at);
                 attempt.syns += 1;
                 attempt.last = seen.at;
+                attempt.not_taken();
                 attempt
             }
             Tap::PodIn => {
@@ -102,8 +107,30 @@ impl Tracker {
         }
         // A server on this node accepted a client from elsewhere, or the answer reached the client.
         let local_client = attempt.journey.request(Tap::PodOut).is_some();
-        if at.tap == Tap::PodIn || (at.tap == Tap::PodOut && !local_client) {
-            succeeded(attempt, seen, &mut self.connections, out);
+        if at.tap == Tap::PodIn && !attempt.is_up() {
+            attempt.delivered = Some(seen.at);
+            attempt.last = seen.at;
+            self.connections.open(attempt, seen.at);
+            self.arriving.push_back((seen.at, attempt.client));
+            if self.arriving.len() > ARRIVING {
+                self.arrive(seen.at, out);
+            }
+        } else if at.tap == Tap::PodOut && !local_client {
+            succeeded(attempt, seen.at, &mut self.connections, out);
+        }
+    }
+
+    /// SYN-ACKs that nothing dropped have arrived.
+    pub(super) fn arrive(&mut self, now: Mono, out: &mut Vec<FlowEvent>) {
+        while let Some((at, client)) = self.arriving.front().copied() {
+            if now.since(at) < ARRIVES && self.arriving.len() <= ARRIVING {
+                return;
+            }
+            self.arriving.pop_front();
+            let attempt = self.attempts.by_client(&client).filter(|attempt| attempt.delivered == Some(at));
+            if let Some(attempt) = attempt {
+                succeeded(attempt, at, &mut self.connections, out);
+            }
         }
     }
 
@@ -117,7 +144,7 @@ impl Tracker {
     ) {
         let client = at.packet.tuple.reversed();
         let Some(attempt) = self.attempts.by_isn(isn, &client, seen.at) else { return };
-        if attempt.answered {
+        if attempt.is_up() {
             return;
         }
         attempt.journey.note_answer(at.tap, sighting);
@@ -163,7 +190,7 @@ impl Tracker {
         if error.about.protocol == 6 {
             let Some(attempt) = self.attempts.by_client(&error.about) else { return };
             // The error of a drop that is held back (time exceeded) says no more than the drop.
-            if attempt.answered
+            if attempt.is_up()
                 || attempt.explained
                 || attempt.held.is_some()
                 || is_probe(error, &attempt.journey)
@@ -191,7 +218,7 @@ impl Tracker {
                 return true;
             }
             if let Some(attempt) = self.attempts.by_client(&told.about)
-                && !(attempt.answered || attempt.explained || attempt.held.is_some())
+                && !(attempt.is_up() || attempt.explained || attempt.held.is_some())
             {
                 attempt.explained = true;
                 let outcome = Outcome::Unreachable { error: told.error.clone(), router: told.router };
@@ -218,6 +245,9 @@ impl Tracker {
             }
             return;
         }
+        if let Some(known) = self.attempts.by_client(&again.tuple) {
+            known.not_taken();
+        }
         let attempt = self.attempts.open(again.tuple, None, seen.netns, seen.at);
         attempt.retransmits += 1;
         attempt.last = seen.at;
@@ -237,7 +267,8 @@ impl Tracker {
                 if attempt.netns == 0 {
                     attempt.netns = seen.netns;
                 }
-                succeeded(attempt, seen, &mut self.connections, out);
+                attempt.confirmed = true;
+                succeeded(attempt, seen.at, &mut self.connections, out);
                 self.connections.socket_reports(&state.tuple);
             }
             // An attempt abandoned without error or retransmit is no failure.
@@ -286,9 +317,10 @@ impl Tracker {
             Some(attempt) => attempt,
             None => self.attempts.open(client, Some(isn), 0, seen.at),
         };
-        if attempt.answered {
+        if attempt.answered || (role == DropRole::Opening && attempt.is_up()) {
             return;
         }
+        attempt.delivered = None;
         attempt.last = seen.at;
         let drop = Box::new(dropped.clone());
         if dropped.site.is_passing() && attempt.held.is_none() && !attempt.explained {
@@ -316,19 +348,14 @@ pub(super) fn sighting(seen: &Observation, packet: &Packet) -> Sighting {
     Sighting { at: seen.at, ifindex: seen.ifindex, tuple: packet.tuple, ttl: packet.ttl }
 }
 
-fn succeeded(
-    attempt: &mut Attempt,
-    seen: &Observation,
-    connections: &mut Connections,
-    out: &mut Vec<FlowEvent>,
-) {
+fn succeeded(attempt: &mut Attempt, at: Mono, connections: &mut Connections, out: &mut Vec<FlowEvent>) {
     if attempt.answered {
         return;
     }
     attempt.answered = true;
-    attempt.last = seen.at;
-    connections.open(attempt, seen.at);
-    out.push(attempt.event(seen.at, Outcome::Succeeded, 0));
+    attempt.last = attempt.last.max(at);
+    connections.open(attempt, at);
+    out.push(attempt.event(at, Outcome::Succeeded, 0));
 }
 
 /// A packet that its sender gave a short life, to see which router ends it: that is traceroute, and no failure.
@@ -345,7 +372,7 @@ fn unreachable(attempt: &mut Attempt, at: Mono, error: IcmpError, router: IpAddr
 }
 
 fn unanswered(attempt: &mut Attempt, seen: &Observation, out: &mut Vec<FlowEvent>) {
-    if attempt.answered || attempt.explained {
+    if attempt.is_up() || attempt.explained {
         return;
     }
     let failed = attempt.sent().saturating_sub(attempt.told);

@@ -134,7 +134,28 @@ impl Case<'_> {
     /// What to call the packet that was lost.
     #[must_use]
     pub fn packet_word(&self) -> &'static str {
-        let role = self.dropped().map(|(_, role)| role);
+        self.word(self.dropped().map(|(_, role)| role))
+    }
+
+    /// What to call the packet that opened the flow, or asked.
+    #[must_use]
+    pub fn request_word(&self) -> &'static str {
+        match self.dropped() {
+            Some((_, DropRole::Reply)) => self.word(None),
+            _ => self.packet_word(),
+        }
+    }
+
+    /// `answer (SYN-ACK)`, where its own name says more.
+    #[must_use]
+    pub fn answer_words(&self) -> String {
+        match self.packet_word() {
+            "answer" => "answer".to_owned(),
+            word => format!("answer ({word})"),
+        }
+    }
+
+    fn word(&self, role: Option<DropRole>) -> &'static str {
         match (self.protocol(), role) {
             (Protocol::Tcp, Some(DropRole::Reply)) => "SYN-ACK",
             (Protocol::Tcp, Some(DropRole::Data)) => "segment",

@@ -20,6 +20,7 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
         Outcome::TooBig(_) if case.event.client.protocol == 6 => "SYN",
         _ => case.packet_word(),
     };
+    let request = if packet == "SYN" { packet } else { case.request_word() };
     let device = |index| case.node.device_name(index).unwrap_or_else(|| format!("device {index}"));
     let sightings = [
         (journey.request(Tap::PodOut), Stage::Pod, "left the pod by"),
@@ -29,8 +30,12 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
     for (seen, stage, what) in sightings {
         if let Some(seen) = seen {
             let t = seen.tuple;
-            let text =
-                format!("{packet} {what} {} as {} → {}", device(seen.ifindex), t.source.ip, t.destination.ip);
+            let text = format!(
+                "{request} {what} {} as {} → {}",
+                device(seen.ifindex),
+                t.source.ip,
+                t.destination.ip
+            );
             say(seen.at, stage, text);
         }
     }

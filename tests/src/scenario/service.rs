@@ -19,6 +19,8 @@ const PORT: u16 = 80;
 const TARGET: u16 = 8080;
 /// Its node port.
 const NODE_PORT: u16 = 30080;
+/// Address of a Service that is gone.
+const STALE: Dual = Dual::local([10, 96, 0, 99], 0x99);
 /// A port that it lacks.
 const OTHER: u16 = 81;
 /// A UDP protocol that answers.
@@ -273,6 +275,34 @@ fn ports() -> Vec<Scenario> {
 
 fn proxies() -> Vec<Scenario> {
     vec![
+        Scenario::new(
+            "service-stale-backend",
+            Topology::Routed,
+            "a rule of a Service that is gone sends the SYN to an address of the node's range that no pod has",
+            |run| {
+                let to = if run.broken() { "10.244.1.77" } else { "10.244.1.6" };
+                run.lab.node.nft(&format!(
+                    "table ip stale {{
+                       chain services {{
+                         type nat hook prerouting priority dstnat - 10; policy accept;
+                         ip daddr {} tcp dport 80 dnat to {to}
+                       }}
+                     }}",
+                    STALE.v4
+                ))?;
+                run.dial_long(Family::V4, STALE, 80, "timeout")
+            },
+        )
+        .set_up(|lab, _| lab.serve_tcp(Place::Server, &[(SERVER, 80)], TcpBehaviour::Echo))
+        .expect(|| Expect {
+            kind: "external",
+            stage: "upstream",
+            broken: ("upstream", "silent"),
+            confidence: &["likely"],
+            detail: &[("backend", "10.244.1.77")],
+            within: Duration::from_secs(3),
+            ..Expect::of("upstream-timeout", (STALE.of(Family::V4), 80))
+        }),
         Scenario::new(
             "service-not-programmed",
             Topology::Routed,

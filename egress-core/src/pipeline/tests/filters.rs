@@ -244,6 +244,7 @@ fn a_connection_that_policies_deny_is_drift_once_they_have_settled() {
         world.record(seen(at, PodOut, &tcp(CLIENT, SERVER, Flag::Syn, isn)));
         world.record(seen(at, UplinkOut, &tcp(LEFT, SERVER, Flag::Syn, isn)));
         world.record(seen(at + 1, PodIn, &tcp(SERVER, CLIENT, Flag::SynAck, isn)));
+        world.until(at + 50);
     };
     let mut world = World::denied();
     // The plugin may not have followed yet.

@@ -4,7 +4,7 @@ use egress_common::TapPoint::{PodIn, PodOut, UplinkIn, UplinkOut};
 
 use super::wire::{End, Flag, dropped, seen, state, syn_again, tcp};
 use super::{World, two_pods};
-use crate::verdict::{Cause, Confidence, HopOutcome, State};
+use crate::verdict::{Cause, Confidence, HopOutcome, Stage, State};
 
 const CLIENT: End = ("10.244.1.5", 40_000);
 const SERVER: End = ("203.0.113.4", 443);
@@ -110,6 +110,7 @@ fn a_success_clears_the_verdict() {
     let again: End = ("10.244.1.5", 40_001);
     world.record(seen(5000, PodOut, &tcp(again, SERVER, Flag::Syn, 900)));
     world.record(seen(5001, PodIn, &tcp(SERVER, again, Flag::SynAck, 900)));
+    world.until(5050);
     assert_eq!(world.only().state, State::Cleared);
 }
 
@@ -169,12 +170,29 @@ fn syns_seen_by_tc_alone_are_enough_for_a_timeout() {
 }
 
 #[test]
-fn an_answer_read_with_its_syn_is_in_time() {
+fn an_answer_that_the_client_does_not_take_is_none() {
     let mut world = World::new(two_pods());
     world.record(seen(1, PodOut, &syn()));
     world.record(seen(2, PodIn, &tcp(SERVER, CLIENT, Flag::SynAck, 100)));
+    world.until(1000);
     world.record(seen(1001, PodOut, &syn()));
-    world.record(seen(2001, PodOut, &syn()));
-    world.until(10_000);
     world.silent();
+    world.record(seen(2001, PodOut, &syn()));
+    let verdict = world.only();
+    assert_eq!((verdict.cause, verdict.state), (Cause::Unknown, State::Active));
+    assert_eq!(verdict.stage, Stage::Pod);
+    assert!(verdict.summary.contains("reached the pod"), "{}", verdict.summary);
+}
+
+#[test]
+fn an_answer_dropped_inside_the_pod_is_none_although_its_device_had_it() {
+    let mut world = World::new(two_pods());
+    world.record(seen(1, PodOut, &syn()));
+    world.record(seen(2, PodIn, &tcp(SERVER, CLIENT, Flag::SynAck, 100)));
+    world.record(dropped(2, &tcp(SERVER, CLIENT, Flag::SynAck, 100)));
+    world.until(500);
+    let verdict = world.only();
+    assert_eq!((verdict.state, verdict.count), (State::Active, 1));
+    assert_eq!(verdict.detail["packet"], "SYN-ACK");
+    assert!(verdict.evidence[0].text.starts_with("SYN left the pod"), "{:?}", verdict.evidence);
 }

@@ -155,11 +155,11 @@ fn a_reset_from_nearer_than_the_host_is_something_between() {
     accepted[8] = 52;
     world.record(seen(2, UplinkIn, &accepted));
     world.record(seen(2, PodIn, &tcp(SERVER, OTHER, Flag::SynAck, 7)));
-    leaves(&mut world, 10, CLIENT, 100);
+    leaves(&mut world, 20, CLIENT, 100);
     let mut reset = tcp(SERVER, (NODE, CLIENT.1), Flag::Rst, 100);
     reset[8] = 63;
-    world.record(seen(11, UplinkIn, &reset));
-    world.record(seen(11, PodIn, &tcp(SERVER, CLIENT, Flag::Rst, 100)));
+    world.record(seen(21, UplinkIn, &reset));
+    world.record(seen(21, PodIn, &tcp(SERVER, CLIENT, Flag::Rst, 100)));
     let verdict = world.only();
     assert_eq!((&verdict.detail["hops"], &verdict.detail["usual_hops"]), (&1.into(), &12.into()));
     assert!(verdict.hints.iter().any(|hint| hint.contains("refuses in its name")));

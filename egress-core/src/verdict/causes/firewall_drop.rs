@@ -23,7 +23,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
 fn dropped(case: &Case<'_>, drop: &DropSeen) -> Judgement {
     let stage = place::stage(case, drop);
     let what = match case.dropped() {
-        Some((_, DropRole::Reply)) => format!("the answer ({}) of", case.packet_word()),
+        Some((_, DropRole::Reply)) => format!("the {} of", case.answer_words()),
         Some((_, DropRole::Data)) => "packets of the established flow to".to_owned(),
         _ => format!("the {} to", case.packet_word()),
     };

@@ -25,7 +25,7 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
 fn dropped(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Judgement {
     let what = match role {
         DropRole::Opening => format!("the {} to {}", case.packet_word(), case.target()),
-        DropRole::Reply => format!("the answer ({}) of {}", case.packet_word(), case.target()),
+        DropRole::Reply => format!("the {} of {}", case.answer_words(), case.target()),
         DropRole::Data => format!("segments of the connection to {}", case.target()),
     };
     let stage = place::stage(case, drop);

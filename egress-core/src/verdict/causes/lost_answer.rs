@@ -9,12 +9,34 @@ use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::{Cause, Confidence, Direction, Stage};
 
+/// The client sent its SYN again although the answer had gone to its device.
+fn not_taken(case: &Case<'_>, answer: &Sighting) -> Judgement {
+    let device = case.node.device_name(answer.ifindex).unwrap_or_else(|| "the pod's device".to_owned());
+    let summary = format!(
+        "The answer of {} reached the pod by {device}, and the pod's socket did not take it: the {} was sent again.",
+        case.target(),
+        case.packet_word(),
+    );
+    Judgement::new(Cause::Unknown, Confidence::Possible, Stage::Pod, summary)
+        .with("kind", "answer-not-taken")
+        .with("answer_by", device)
+        .hint(
+            "no drop inside the pod was reported; what decides: nstat -az in the pod's network namespace (TcpInCsumErrors:              a checksum offload that lies; IpInAddrErrors), an XDP program at the pod's device, and tcpdump there",
+        )
+        .advise(
+            "Look inside the pod, not at the remote, which answers: at packet filters, at programs on eth0, and at              checksum offload of the devices on the way (ethtool -K DEVICE tx off tells).",
+        )
+}
+
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let journey = &case.event.journey;
     if !matches!(case.event.outcome, Outcome::Unanswered) || case.direction != Direction::Egress {
         return None;
     }
-    let answer = journey.answer(Tap::UplinkIn).filter(|_| journey.answer(Tap::PodIn).is_none())?;
+    if let Some(taken) = journey.answer(Tap::PodIn) {
+        return Some(not_taken(case, taken));
+    }
+    let answer = journey.answer(Tap::UplinkIn)?;
     let left = journey.request(Tap::UplinkOut)?;
     let name = |seen: &Sighting| {
         case.node.device_name(seen.ifindex).unwrap_or_else(|| format!("device {}", seen.ifindex))

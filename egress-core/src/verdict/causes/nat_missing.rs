@@ -37,7 +37,14 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     }
     let journey = &case.event.journey;
     let left = journey.request(Tap::UplinkOut)?;
-    if journey.answer(Tap::UplinkIn).is_some() || is_routed_by_cluster(case, left) {
+    // Where it was translated to decides, too: the cluster's own addresses keep their sources.
+    let destination = left.tuple.destination;
+    let inside =
+        case.cluster.resolve(destination.ip, destination.port, case.protocol(), case.event.first).kind;
+    if journey.answer(Tap::UplinkIn).is_some()
+        || inside != PeerKind::External
+        || is_routed_by_cluster(case, left)
+    {
         return None;
     }
     // Where flows with such a source get answers, the network knows the way back: silence has another cause.

@@ -72,7 +72,7 @@ fn whose(case: &Case<'_>, drop: &DropSeen) -> &'static str {
 fn what(case: &Case<'_>, role: DropRole) -> String {
     match role {
         DropRole::Opening => format!("the {} to {}", case.packet_word(), case.target()),
-        DropRole::Reply => format!("the answer ({}) of {}", case.packet_word(), case.target()),
+        DropRole::Reply => format!("the {} of {}", case.answer_words(), case.target()),
         DropRole::Data => format!("a segment of the connection to {}", case.target()),
     }
 }

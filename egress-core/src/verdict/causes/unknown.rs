@@ -1,11 +1,34 @@
 //! `unknown`: a real failure that no cause explains, with the kernel's own words.
 
 use super::place;
+use crate::decode::DropSeen;
 use crate::flow::Outcome;
 use crate::policy::Decision;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
 use crate::verdict::{Cause, Confidence, Stage};
+
+/// What is known of places that are no cause of their own.
+fn known(drop: &DropSeen) -> Option<&'static str> {
+    if drop.reason.ends_with("_CSUM") {
+        Some(
+            "its checksum is wrong: a device on the way claims to compute it and does not (ethtool -K DEVICE tx off, \
+             tx-udp_tnl-csum-segmentation off for tunnels), or a rule changed the packet without renewing it",
+        )
+    } else if drop.reason.starts_with("TCP_MD5") || drop.reason.starts_with("TCP_AO") {
+        Some(
+            "the receiver's socket wants signed segments (TCP-MD5, TCP-AO) and this one is not signed as agreed",
+        )
+    } else if drop.function.starts_with("nf_queue") {
+        Some(
+            "a rule hands such packets to a queue (NFQUEUE, nft queue) and no program reads it: start that program, or let \
+             the rule bypass it (--queue-bypass, queue flags bypass); nft list ruleset and cat \
+             /proc/net/netfilter/nfnetlink_queue tell which",
+        )
+    } else {
+        None
+    }
+}
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
     let new = |stage, summary| Judgement::new(Cause::Unknown, Confidence::Possible, stage, summary);
@@ -25,6 +48,8 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
                     "a packet filter dropped it, and whether policies deny it could not be decided: see the policies \
                      with result undecidable; what they lack (an object that was not found) decides",
                 );
+            } else if let Some(hint) = known(drop) {
+                judgement = judgement.hint(hint);
             } else {
                 judgement = judgement.hint(format!(
                     "what decides: the source of {} in this kernel at that reason, and the counters of nstat -az and \

@@ -5,7 +5,7 @@ use crate::flow::Outcome;
 use crate::protocol::Protocol;
 use crate::verdict::case::Case;
 use crate::verdict::judge::Judgement;
-use crate::verdict::{Cause, Confidence, PolicyResult, Stage, questions};
+use crate::verdict::{Cause, Confidence, PeerKind, PolicyResult, Stage, questions};
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     if !matches!(case.event.outcome, Outcome::Unanswered) {
@@ -42,6 +42,17 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     }
     if case.lost > 0 {
         judgement.confidence = Confidence::Possible;
+    }
+    let to = left.tuple.destination;
+    let kind = case.cluster.resolve(to.ip, to.port, case.protocol(), case.event.first).kind;
+    if to.ip != case.event.client.destination.ip && kind == PeerKind::Unresolved {
+        // Rules that outlived their backend look like this.
+        judgement.confidence = judgement.confidence.max(Confidence::Likely);
+        judgement = judgement.with("backend", to.ip.to_string()).hint(format!(
+            "it was translated to {}, which is an address of the cluster that no known pod has: a rule that outlived its \
+             backend (nft list ruleset, iptables-save -t nat | grep {}) sends it there",
+            to.ip, to.ip
+        ));
     }
     judgement = questions::by_gateway(case, left.ifindex, judgement);
     if case.denied() {

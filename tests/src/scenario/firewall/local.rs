@@ -158,6 +158,31 @@ pub(super) fn all() -> Vec<Scenario> {
             ..verdict(Family::V4)
         }),
         Scenario::new(
+            "firewall-answer-in-pod",
+            Topology::Routed,
+            "a packet filter inside the pod drops the SYN-ACK after it reached the pod's device",
+            |run| {
+                if run.broken() {
+                    run.lab.client().netns.nft(&format!(
+                        "table ip sidecar {{
+                           chain guard {{
+                             type filter hook input priority filter; policy accept;
+                             ip saddr {} drop
+                           }}
+                         }}",
+                        GITHUB.v4
+                    ))?;
+                }
+                run.dial_long(Family::V4, GITHUB, 443, "timeout")
+            },
+        )
+        .expect(|| Expect {
+            stage: "pod",
+            broken: ("pod", "dropped"),
+            detail: &[("packet", "SYN-ACK"), ("chain", "ip sidecar guard")],
+            ..verdict(Family::V4)
+        }),
+        Scenario::new(
             "firewall-sctp",
             Topology::Routed,
             "an administrator's rule drops SCTP between two pods, which no policy isolates",
