@@ -32,11 +32,23 @@ pub trait Answers: Send + Sync + 'static {
     /// Whether the cluster has, or recently had, a pod of this name.
     fn knows_pod(&self, pod: PodRef) -> impl Future<Output = bool> + Send;
 
+    /// The pods of this node that have a network namespace of their own; `None` if the engine has stopped.
+    fn local_pods(&self) -> impl Future<Output = Option<Vec<LocalPod>>> + Send;
+
     /// What the policies say of a connection.
     fn explain(
         &self,
         request: ExplainRequest,
     ) -> impl Future<Output = Result<Explanation, ExplainError>> + Send;
+}
+
+/// A pod of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalPod {
+    /// Its name.
+    pub pod: PodRef,
+    /// Controlling workload, `Kind/name`.
+    pub workload: Option<String>,
 }
 
 /// Why there is no explanation.

@@ -17,7 +17,7 @@ use egress_core::explain::{ExplainError, ExplainRequest, Explanation};
 use egress_core::node::NodeChange;
 use tokio::sync::oneshot;
 
-use crate::answers::Journal;
+use crate::answers::{Journal, LocalPod};
 use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
@@ -59,6 +59,8 @@ pub enum Message {
     Status(oneshot::Sender<AgentStatus>),
     /// Is there such a pod?
     KnowsPod(PodRef, oneshot::Sender<bool>),
+    /// Which pods are here?
+    LocalPods(oneshot::Sender<Vec<LocalPod>>),
     /// What do the policies say?
     Explain(Box<ExplainRequest>, oneshot::Sender<Result<Explanation, ExplainError>>),
     /// Detach and end.

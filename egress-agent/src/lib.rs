@@ -10,8 +10,10 @@ pub mod fuzzing;
 pub mod host;
 pub mod k8s;
 pub mod netlink;
+mod picture;
 pub mod probe;
 pub mod status;
+mod words;
 
 #[cfg(test)]
 mod testing;

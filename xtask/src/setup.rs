@@ -33,6 +33,10 @@ pub(crate) const LAB: &[Tool] = &[
     Tool { program: "ipset", package: "ipset", why: "enforces policies by sets of addresses" },
 ];
 
+/// What looks at the page for people.
+pub(crate) const BROWSER: &[Tool] =
+    &[Tool { program: "chromium", package: "chromium", why: "opens the agent's page as a person would" }];
+
 /// Installs what is missing. Works again when run twice.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
     let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).collect();

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             // With the programs embedded, the tests of the probe have something to load.
             step("eBPF programs");
             tally.one("eBPF programs", build_ebpf::run().map(drop));
+            browser(&mut tally);
             unit(&mut tally);
             step("generated code");
             tally.one("generated code", proto::run(true));
@@ -74,6 +75,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("skipped what must not be skipped in CI");
     }
     Ok(())
+}
+
+/// Installs a browser, where that can be done: its test is among the unit tests and is skipped without.
+fn browser(tally: &mut Tally) {
+    if setup::is_root() {
+        step("browser");
+        tally.one("browser", setup::ensure(setup::BROWSER));
+    }
 }
 
 fn unit(tally: &mut Tally) {

@@ -9,7 +9,7 @@ use egress_core::identity::ClusterIndex;
 use egress_core::verdict::Verdict;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal};
+use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
 use crate::engine::{Message, Outbox};
 use crate::status::AgentStatus;
 
@@ -47,6 +47,10 @@ impl Answers for EngineAnswers {
 
     async fn knows_pod(&self, pod: PodRef) -> bool {
         self.ask(|reply| Message::KnowsPod(pod, reply)).await.unwrap_or(false)
+    }
+
+    async fn local_pods(&self) -> Option<Vec<LocalPod>> {
+        self.ask(Message::LocalPods).await
     }
 
     async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ExplainError> {

@@ -53,7 +53,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     probe::require_privileges()?;
     let listeners = runtime.block_on(bind(args))?;
     let started = start(&args.sources, args.record.clone(), args.metrics_pod_label())?;
-    let result = runtime.block_on(serve(listeners, &started));
+    let result = runtime.block_on(serve(listeners, &started, args.web()));
     started.engine.stop();
     result
 }
@@ -129,7 +129,11 @@ async fn bind(args: &RunArgs) -> Result<(Vec<Listener>, HttpListener)> {
     Ok((listeners, HttpListener::bind(&args.metrics_address()).await?))
 }
 
-async fn serve((listeners, pages): (Vec<Listener>, HttpListener), started: &Started) -> Result<()> {
+async fn serve(
+    (listeners, pages): (Vec<Listener>, HttpListener),
+    started: &Started,
+    web: bool,
+) -> Result<()> {
     for listener in &listeners {
         tracing::info!("gRPC on {}", listener.address());
     }
@@ -142,7 +146,7 @@ async fn serve((listeners, pages): (Vec<Listener>, HttpListener), started: &Star
     let server = tokio::spawn(grpc::serve(listeners, Arc::clone(&answers), stopped.clone()));
     let metrics = Arc::clone(&started.shared.metrics);
     let table = Arc::clone(&started.table);
-    let pages = tokio::spawn(http::serve(pages, answers, metrics, move || usage(&table), stopped));
+    let pages = tokio::spawn(http::serve(pages, answers, metrics, move || usage(&table), web, stopped));
     let ended = until_stopped(&started.engine).await;
     // The servers may be gone already; then there is nobody to tell.
     let _ = stop.send(true);

@@ -56,7 +56,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Sources {
     /// Kubernetes objects from files or folders (what `kubectl get … -o yaml` prints), watched for change, in place of
-    /// an API server. May be repeated: objects of later ones replace those of the same name in earlier ones.
+    /// an API server. May be repeated.
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
     pub cluster_state: Vec<PathBuf>,
     /// Name of this node in the cluster [default: the variable NODE_NAME, then the host name].
@@ -97,6 +97,10 @@ pub struct RunArgs {
     /// Whether metrics of pods carry the label `pod` [default: true].
     #[arg(long, value_name = "BOOL")]
     pub metrics_pod_label: Option<bool>,
+    /// Whether the metrics port has a page for people at `/`: what fails on this node and why, for peers on the
+    /// loopback only (a port-forward, ssh -L) [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub web: Option<bool>,
     /// Write everything that was seen to this file, as `record` does: the lab replays it beside what was answered.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide = true)]
     pub record: Option<PathBuf>,
@@ -116,6 +120,12 @@ impl RunArgs {
     #[must_use]
     pub fn metrics_address(&self) -> HttpAddress {
         self.metrics_listen.clone().unwrap_or_default()
+    }
+
+    /// Whether there is a page for people.
+    #[must_use]
+    pub fn web(&self) -> bool {
+        self.web.unwrap_or(true)
     }
 
     /// Whether metrics of pods carry the label `pod`.
@@ -207,8 +217,7 @@ pub struct ExplainArgs {
     /// Protocol.
     #[arg(long, value_name = "PROTOCOL", default_value = "TCP", value_parser = protocols())]
     pub protocol: Protocol,
-    /// Ask these files or folders instead of a running agent. May be repeated: objects of later ones replace those of
-    /// the same name in earlier ones, so that a changed policy can stand behind an export of the cluster.
+    /// Ask these files or folders instead of a running agent. May be repeated.
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, conflicts_with = "server")]
     pub cluster_state: Vec<PathBuf>,
     /// Take a name to mean this address. May be repeated.

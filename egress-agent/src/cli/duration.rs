@@ -1,4 +1,4 @@
-//! Durations as people type and read them.
+//! Durations as people type them.
 
 use std::time::Duration;
 
@@ -28,22 +28,6 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     if total.is_zero() { Err(error()) } else { Ok(total) }
 }
 
-/// Writes a duration in its two largest units: `2s`, `3m 5s`, `2d 4h`.
-pub(super) fn human(duration: Duration) -> String {
-    let total = duration.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let Some(first) = units.iter().position(|(size, _)| total >= *size) else { return "<1s".to_owned() };
-    let (size, name) = units[first];
-    let mut text = format!("{}{name}", total / size);
-    if let Some((next, name)) = units.get(first + 1) {
-        let rest = total % size / next;
-        if rest > 0 {
-            text.push_str(&format!(" {rest}{name}"));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,21 +53,6 @@ mod tests {
         ] {
             let error = parse_duration(text).unwrap_err();
             assert!(error.starts_with(&format!("\"{text}\" is not a duration")), "{error}");
-        }
-    }
-
-    #[test]
-    fn durations_are_written() {
-        for (seconds, text) in [
-            (0, "<1s"),
-            (2, "2s"),
-            (60, "1m"),
-            (185, "3m 5s"),
-            (3600, "1h"),
-            (3661, "1h 1m"),
-            (187_200, "2d 4h"),
-        ] {
-            assert_eq!(human(Duration::from_secs(seconds)), text);
         }
     }
 }

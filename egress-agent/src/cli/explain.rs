@@ -7,10 +7,10 @@ use super::commands::block_on;
 use super::connect::connect;
 use super::exit::Failure;
 use super::query::yaml;
-use super::render::clean;
 use super::terminal::Ui;
 use crate::answers::{ExplainRequest, Explanation};
 use crate::app;
+use crate::words::clean;
 
 /// Asks the files given, or a running agent, and prints the answer.
 pub(super) fn explain(args: &ExplainArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {

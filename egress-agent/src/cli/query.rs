@@ -12,6 +12,7 @@ use super::target;
 use super::terminal::{Ui, now};
 use crate::export::grpc::{QueryMessage, QueryMessages, QueryOptions};
 use crate::status::AgentStatus;
+use crate::words;
 
 /// Asks, prints, and with `--follow` goes on printing.
 pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {
@@ -144,8 +145,8 @@ fn print_fixes(verdicts: &[Verdict], ui: &mut Ui<'_>) -> Result<(), Failure> {
                 printed.push(manifest);
             }
             None => {
-                let headline = render::flow(verdict);
-                writeln!(ui.err, "{headline}: {}: {}", verdict.cause, render::clean(&fix.text))?;
+                let headline = words::flow(verdict);
+                writeln!(ui.err, "{headline}: {}: {}", verdict.cause, words::clean(&fix.text))?;
             }
         }
     }
@@ -171,9 +172,9 @@ fn nothing(args: &QueryArgs, pods: &PodFilter, watched: Option<&AgentStatus>) ->
         text.push_str(&format!(" with cause {}", causes.join(" or ")));
     }
     match (args.since, watched) {
-        (Some(since), _) => text.push_str(&format!(" in the last {}", super::duration::human(since))),
+        (Some(since), _) => text.push_str(&format!(" in the last {}", words::human(since))),
         (None, Some(status)) if !status.watching_since.is_empty() => {
-            text.push_str(&format!(" since {}", render::clock(&status.watching_since)));
+            text.push_str(&format!(" since {}", words::clock(&status.watching_since)));
         }
         _ => {}
     }

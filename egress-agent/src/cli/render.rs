@@ -9,8 +9,7 @@ mod text;
 mod verdict;
 
 pub(super) use status::{doctor, status, watched};
-pub(super) use text::{clean, clock};
-pub(super) use verdict::{flow, verdict};
+pub(super) use verdict::verdict;
 
 use egress_core::time::Timestamp;
 

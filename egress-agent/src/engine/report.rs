@@ -1,8 +1,10 @@
 //! How things stand, as `status` and the metrics tell it.
 
+use egress_core::cluster::PodRef;
 use egress_core::node::DeviceRole;
 
 use super::run::Run;
+use crate::answers::LocalPod;
 use crate::host;
 use crate::status::{AgentStatus, EventCount};
 
@@ -45,6 +47,15 @@ pub(super) fn status(run: &Run) -> AgentStatus {
         objects: index.counts().iter().map(|(kind, count)| (format!("{kind:?}"), *count as u64)).collect(),
         problems,
     }
+}
+
+/// The pods of this node.
+pub(super) fn local_pods(run: &Run) -> Vec<LocalPod> {
+    let local = run.pipeline.cluster_index().local_pods().map(|pod| LocalPod {
+        pod: PodRef { namespace: pod.namespace.clone(), name: pod.name.clone() },
+        workload: pod.workload.clone(),
+    });
+    local.collect()
 }
 
 /// Events by kind, with the losses of user space beside those of the kernel.

@@ -185,6 +185,7 @@ impl Run {
                     let known = self.pipeline.cluster_index().pod(&pod.namespace, &pod.name).is_some();
                     let _ = reply.send(known);
                 }
+                Message::LocalPods(reply) => drop(reply.send(report::local_pods(self))),
                 Message::Explain(request, reply) => {
                     drop(reply.send(explain(self.pipeline.cluster_index(), &request)));
                 }

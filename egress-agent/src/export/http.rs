@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz` over HTTP.
+//! `/metrics`, `/healthz` and `/readyz` over HTTP, and the page for people, if wanted.
 //!
 //! This port is open to the pods of the node: connections are few, and one that sends nothing is closed.
 
@@ -13,18 +13,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use egress_core::time::Timestamp;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 
 use super::metrics::{Conntrack, Metrics, Readings, plain};
+use super::web::{self, Peer};
 use crate::answers::Answers;
 use crate::status::{AgentStatus, HookState};
 
@@ -92,21 +95,23 @@ struct Pages<A> {
 }
 
 /// Serves until `stop` becomes true (or its sender is gone). `conntrack` reads the table of the node's namespace; it
-/// must not block for long.
+/// must not block for long. `web` says whether there is a page for people.
 pub async fn serve<A: Answers>(
     HttpListener(listener): HttpListener,
     answers: Arc<A>,
     metrics: Arc<Metrics>,
     conntrack: impl Fn() -> Option<Conntrack> + Send + Sync + 'static,
+    web: bool,
     mut stop: watch::Receiver<bool>,
 ) {
+    let people = web.then(|| web::routes(Arc::clone(&answers)));
     let pages = Arc::new(Pages { answers, metrics, conntrack: Box::new(conntrack) });
     let router = Router::new()
         .route("/metrics", get(metrics_page::<A>))
         .route("/healthz", get(healthz::<A>))
         .route("/readyz", get(readyz::<A>))
-        .with_state(pages);
-    let service = TowerToHyperService::new(router);
+        .with_state(pages)
+        .merge(people.unwrap_or_default());
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -117,15 +122,20 @@ pub async fn serve<A: Answers>(
     loop {
         let next = async {
             let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, _)| (stream, permit))
+            listener.accept().await.map(|(stream, peer)| (stream, Peer(peer), permit))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
             () = &mut stopped => break,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                let (builder, service) = (builder.clone(), service.clone());
+            Ok((stream, peer, permit)) => {
+                let told = move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    request
+                };
+                let service = TowerToHyperService::new(router.clone().map_request(told));
+                let builder = builder.clone();
                 connections.spawn(async move {
                     // A client that breaks off is no concern of ours.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;

@@ -7,7 +7,7 @@ use egress_core::history::Filter;
 use egress_core::verdict::Verdict;
 use tokio::sync::broadcast;
 
-use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal};
+use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
 use crate::status::AgentStatus;
 
 /// Answers from a journal; knows the pod `default/quiet` beside those it holds verdicts of.
@@ -44,6 +44,15 @@ impl Answers for FakeEngine {
 
     async fn knows_pod(&self, pod: PodRef) -> bool {
         pod.namespace == "default" && pod.name == "quiet"
+    }
+
+    async fn local_pods(&self) -> Option<Vec<LocalPod>> {
+        let pod = |name: &str| PodRef { namespace: "default".into(), name: name.into() };
+        let workload = Some("Deployment/api-client".into());
+        Some(vec![
+            LocalPod { pod: pod("api-client"), workload },
+            LocalPod { pod: pod("quiet"), workload: None },
+        ])
     }
 
     async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ExplainError> {

@@ -63,7 +63,7 @@ impl std::error::Error for Problems {}
 
 /// Text of the file on one line, without what could steer a terminal.
 fn printable(text: &str) -> String {
-    crate::cli::render::clean(text).replace('\n', " ")
+    crate::words::clean(text).replace('\n', " ")
 }
 
 /// What the parser of the command line says is wrong, as one sentence without its decoration.

@@ -1,10 +1,9 @@
 //! The way of the packet on one line, broken where it broke; what broke it stands there or just below.
 
-use std::net::IpAddr;
+use egress_core::verdict::{HopOutcome, Verdict};
 
-use egress_core::verdict::{Direction, Hop, HopOutcome, PathHop, Verdict};
-
-use super::text::{Ink, Pen, clean, columns, wrap};
+use super::text::{Ink, Pen, columns, wrap};
+use crate::picture::{Link, Picture};
 
 /// Margin before the line, and before its continuation.
 const MARGIN: usize = 2;
@@ -100,83 +99,22 @@ struct Plan {
 }
 
 fn plan(verdict: &Verdict) -> Plan {
-    let hops = &verdict.path;
-    let breaks =
-        |hop: &PathHop| matches!(hop.outcome, HopOutcome::Dropped | HopOutcome::Refused | HopOutcome::Silent);
-    let at = hops.iter().position(breaks);
-    // Who was silent beyond the node was never seen to be reached.
-    let unreached =
-        |hop: &PathHop| hop.outcome == HopOutcome::Silent && matches!(hop.hop, Hop::Upstream | Hop::Peer);
-    let reached = match at {
-        Some(at) if unreached(&hops[at]) && at > 0 => at,
-        Some(at) => at + 1,
-        None => hops.len(),
-    };
+    let Picture { stations, reached, notes } = Picture::of(verdict);
+    let end = reached.unwrap_or(stations.len());
     let mut pieces = Vec::new();
-    for (number, hop) in hops[..reached].iter().enumerate() {
-        if number > 0 {
-            let text = link(&hops[number - 1], hop);
+    for (number, station) in stations[..end].iter().enumerate() {
+        // A way of which nothing was seen but its end begins with the link to it.
+        if number > 0 || station.link != Link::Seen {
+            let text = match &station.link {
+                Link::Device(device) => format!("── {device} ──▶"),
+                Link::Seen => "──▶".to_owned(),
+                Link::Unseen => "╌╌▶".to_owned(),
+            };
             pieces.push(Piece { text, ink: Ink::Dim, breakable: true });
         }
-        let ink = if hop.outcome == HopOutcome::Unseen { Ink::Dim } else { Ink::Plain };
-        pieces.push(Piece { text: station(hop, verdict), ink, breakable: false });
+        let ink = if station.outcome == HopOutcome::Unseen { Ink::Dim } else { Ink::Plain };
+        pieces.push(Piece { text: station.name.clone(), ink, breakable: false });
     }
-    let mut beyond: Vec<String> = hops[reached..].iter().map(|hop| station(hop, verdict)).collect();
-    let ends = hops.last().is_some_and(|last| matches!(last.hop, Hop::Upstream | Hop::Peer));
-    if verdict.direction == Direction::Egress && !ends {
-        let end = verdict.peer.ip.to_string();
-        match at {
-            Some(_) => beyond.push(end),
-            None => {
-                pieces.push(Piece { text: "╌╌▶".to_owned(), ink: Ink::Dim, breakable: true });
-                pieces.push(Piece { text: end, ink: Ink::Dim, breakable: false });
-            }
-        }
-    }
-    Plan { pieces, broken: at.is_some(), beyond, notes: notes(at.map(|at| &hops[at]), verdict) }
-}
-
-/// Where it broke, then the kernel's own words for it.
-fn notes(hop: Option<&PathHop>, verdict: &Verdict) -> Vec<String> {
-    let Some(hop) = hop else { return Vec::new() };
-    let place = match (&hop.r#where, hop.outcome) {
-        (Some(place), _) => clean(place).replace('\n', " "),
-        (None, HopOutcome::Silent) => "nothing came back".to_owned(),
-        (None, outcome) => outcome.to_string(),
-    };
-    let fact = |key: &str| verdict.detail.get(key).and_then(|value| value.as_str()).map(|text| clean(text));
-    let kernel = match (fact("reason"), fact("function")) {
-        (Some(reason), Some(function)) => Some(format!("{reason} in {function}")),
-        (Some(reason), None) => Some(reason.into_owned()),
-        _ => None,
-    };
-    let kernel = kernel.filter(|words| hop.outcome != HopOutcome::Silent && !place.contains(words.as_str()));
-    std::iter::once(place).chain(kernel).collect()
-}
-
-/// What stands between two stations: the device at the pod's end, if known.
-fn link(from: &PathHop, to: &PathHop) -> String {
-    let device = match (from.hop, to.hop) {
-        (Hop::Pod, _) => from.device.as_deref(),
-        (_, Hop::Pod | Hop::Peer) => to.device.as_deref(),
-        _ => None,
-    };
-    match device {
-        Some(device) => format!("── {} ──▶", clean(device)),
-        None if from.outcome == HopOutcome::Unseen || to.outcome == HopOutcome::Unseen => "╌╌▶".to_owned(),
-        None => "──▶".to_owned(),
-    }
-}
-
-fn station(hop: &PathHop, verdict: &Verdict) -> String {
-    let peer: IpAddr = verdict.peer.ip;
-    let name = match hop.hop {
-        Hop::Pod => verdict.pod.name.clone(),
-        Hop::Node if hop.outcome == HopOutcome::Translated => "node (NAT)".to_owned(),
-        Hop::Node => "node".to_owned(),
-        Hop::Uplink => hop.device.clone().unwrap_or_else(|| "uplink".to_owned()),
-        Hop::Upstream => peer.to_string(),
-        Hop::Peer => verdict.peer.pod.as_ref().map_or_else(|| peer.to_string(), |pod| pod.name.clone()),
-    };
-    clean(&name).replace('\n', " ")
+    let beyond = stations[end..].iter().map(|station| station.name.clone()).collect();
+    Plan { pieces, broken: reached.is_some(), beyond, notes }
 }

@@ -3,9 +3,9 @@
 use egress_core::time::Timestamp;
 
 use super::View;
-use super::text::{Ink, Pen, clean, clock, columns, thousands, wrap};
-use crate::cli::duration::human;
+use super::text::{Ink, Pen, columns, wrap};
 use crate::status::{AgentStatus, EventCount, HookState, HookStatus};
+use crate::words::{clean, clock, human, thousands};
 
 /// The screen of `status`.
 pub(in super::super) fn status(status: &AgentStatus, view: &View) -> String {

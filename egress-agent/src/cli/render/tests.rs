@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::testing;
+use crate::words::flow;
 
 fn view(width: usize) -> View {
     View {

@@ -1,8 +1,6 @@
 //! Ink, wrapping, and text that is safe to print.
 
-use std::borrow::Cow;
-
-use egress_core::time::Timestamp;
+use crate::words::clean;
 
 /// How a piece of text looks on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +46,6 @@ impl Pen {
 /// Columns that a text without ink takes.
 pub(super) fn columns(text: &str) -> usize {
     text.chars().count()
-}
-
-/// The text without what could steer a terminal: control characters and those that turn the direction of writing.
-/// Line ends stay.
-pub(in super::super) fn clean(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| {
-        (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.contains(bad) { Cow::Owned(text.replace(bad, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Breaks text into lines of at most `width` columns, at spaces; a longer word has a line of its own. Line ends of
@@ -120,30 +109,6 @@ pub(super) fn marked(out: &mut String, pen: Pen, indent: usize, mark: (&str, Ink
 /// Columns before the text of a labelled paragraph.
 pub(super) const LABEL: usize = 8;
 
-/// A time of the contract for people: `2025-11-20 02:00:31Z`. What is no time stays as it is.
-pub(in super::super) fn clock(text: &str) -> String {
-    match text.parse::<Timestamp>() {
-        Ok(at) => {
-            let whole = Timestamp(at.0.div_euclid(1_000_000) * 1_000_000).to_string();
-            format!("{}Z", whole.get(..19).unwrap_or(&whole).replace('T', " "))
-        }
-        Err(_) => clean(text).into_owned(),
-    }
-}
-
-/// A number with its thousands apart.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,20 +119,5 @@ mod tests {
         assert_eq!(wrap("averyveryverylongname a b", 7), ["averyveryverylongname", "a b"]);
         assert_eq!(wrap("a   b\n  c d e", 5), ["a   b", "  c d", "  e"]);
         assert_eq!(wrap("", 5), [""]);
-    }
-
-    #[test]
-    fn nothing_from_outside_can_steer_the_terminal() {
-        assert_eq!(clean("a\u{1b}[31mb\u{7}\u{202e}c\nd"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\nd");
-        assert_eq!(clean("api.example.com"), "api.example.com");
-    }
-
-    #[test]
-    fn numbers_and_times_for_people() {
-        assert_eq!(thousands(7), "7");
-        assert_eq!(thousands(199_800), "199,800");
-        assert_eq!(thousands(1_000_000), "1,000,000");
-        assert_eq!(clock("2025-11-20T02:00:31.123456Z"), "2025-11-20 02:00:31Z");
-        assert_eq!(clock("never"), "never");
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 
 use super::*;
-use crate::answers::{ExplainError, ExplainRequest, Explanation, Journal};
+use crate::answers::{ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
 use crate::testing;
 
 /// An engine in one of its moods.
@@ -52,6 +52,10 @@ impl Answers for Moody {
         false
     }
 
+    async fn local_pods(&self) -> Option<Vec<LocalPod>> {
+        Some(Vec::new())
+    }
+
     async fn explain(&self, _request: ExplainRequest) -> Result<Explanation, ExplainError> {
         Err(ExplainError::Stopped)
     }
@@ -79,7 +83,7 @@ async fn the_pages_say_how_the_agent_is() {
     let engine = Arc::new(Moody { journal: Journal::new(1, 1), mood: AtomicU8::new(WELL) });
     let metrics = Arc::new(Metrics::new(true));
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(serve(listener, Arc::clone(&engine), metrics, || None, stopped));
+    let server = tokio::spawn(serve(listener, Arc::clone(&engine), metrics, || None, true, stopped));
 
     let (code, page) = get_page(at, "/metrics").await;
     assert_eq!(code, 200);
@@ -90,7 +94,8 @@ async fn the_pages_say_how_the_agent_is() {
     );
     assert_eq!(get_page(at, "/healthz").await.0, 200);
     assert_eq!(get_page(at, "/readyz").await.0, 200);
-    assert_eq!(get_page(at, "/").await.0, 404);
+    // The page is asked for by a name that is not the loopback's own.
+    assert_eq!(get_page(at, "/").await.0, 403);
 
     engine.mood.store(UNSYNCED, Ordering::Relaxed);
     let (code, page) = get_page(at, "/readyz").await;
