@@ -9,6 +9,7 @@ mod connect;
 mod duration;
 mod exit;
 mod explain;
+mod live;
 mod query;
 mod render;
 mod target;
@@ -40,7 +41,7 @@ pub fn main() -> ExitCode {
         }
     };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
-    let mut ui = Ui::of_process(program, &mut out, &mut err);
+    let mut ui = Ui::of_process(program, cli.color, &mut out, &mut err);
     let command = match (cli.command, matches.subcommand()) {
         (Command::Run(_), Some((_, given))) => config::complete(&arguments, given).map(Command::Run),
         (command, _) => Ok(command),

@@ -23,7 +23,7 @@ use problem::Problem;
 use yaml::Entry;
 
 /// Flags that are about the file itself.
-const NOT_SETTINGS: &[&str] = &["config", "check", "help", "version"];
+const NOT_SETTINGS: &[&str] = &["config", "check", "color", "help", "version"];
 
 /// The command whose flags are the settings.
 fn run_command() -> Command {

@@ -1,5 +1,7 @@
 //! `query`: the verdicts of one agent.
 
+use std::time::Duration;
+
 use egress_core::history::{PodFilter, in_order_of_repair};
 use egress_core::verdict::{State, Verdict};
 use serde::Serialize;
@@ -7,12 +9,16 @@ use serde::Serialize;
 use super::args::{Output, QueryArgs};
 use super::connect::connect;
 use super::exit::Failure;
+use super::live::Live;
 use super::render::{self, View};
 use super::target;
-use super::terminal::{Ui, now};
+use super::terminal::{self, Ui, now};
 use crate::export::grpc::{QueryMessage, QueryMessages, QueryOptions};
 use crate::status::AgentStatus;
 use crate::words;
+
+/// How often the ages at the bottom of a terminal are drawn anew.
+const REDRAW: Duration = Duration::from_secs(1);
 
 /// Asks, prints, and with `--follow` goes on printing.
 pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {
@@ -88,44 +94,69 @@ async fn follow(
     ui: &mut Ui<'_>,
 ) -> Result<(), Failure> {
     let mut view = view(args.output, fix_command, ui);
+    let mut live = Live::new(ui.live, target::describe(pods));
     // The history comes newest first; what follows it is newer still. Shown in the order of time.
     let mut history = Vec::new();
     let mut in_history = true;
-    while let Some(message) = messages.next().await? {
+    // Ages grow where they are drawn in place; elsewhere nobody waits for this.
+    let mut clock = tokio::time::interval(REDRAW);
+    let drawn = ui.live && matches!(args.output, Output::Table | Output::Wide);
+    loop {
+        let message = tokio::select! {
+            message = messages.next() => message?,
+            _ = clock.tick(), if drawn && !in_history => {
+                (view.now, view.width) = (now(), terminal::width());
+                live.draw(&view, ui)?;
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
+        view.now = now();
         match message {
             QueryMessage::Watched(status) => tell_watched(&status, ui)?,
             QueryMessage::Verdict(verdict) if in_history => history.push(*verdict),
-            QueryMessage::Verdict(verdict) => {
-                view.now = now();
-                print_one(&verdict, args.output, &view, ui)?;
-            }
+            QueryMessage::Verdict(verdict) => print_one(*verdict, args.output, &mut live, &view, ui)?,
             QueryMessage::EndOfHistory => {
                 in_history = false;
                 for verdict in history.drain(..).rev() {
-                    print_one(&verdict, args.output, &view, ui)?;
+                    print_one(verdict, args.output, &mut live, &view, ui)?;
                 }
-                writeln!(ui.err, "following {}; interrupt to end", target::describe(pods))?;
+                if drawn {
+                    live.draw(&view, ui)?;
+                } else {
+                    writeln!(ui.err, "following {}; interrupt to end", target::describe(pods))?;
+                }
             }
             QueryMessage::Lagged(missed) => {
-                writeln!(
-                    ui.err,
+                let text = format!(
                     "{missed} verdicts were passed over, this client was too slow; the history has them"
-                )?;
+                );
+                if drawn {
+                    live.note(&text, &view, ui)?;
+                } else {
+                    writeln!(ui.err, "{text}")?;
+                }
             }
         }
     }
     Err(Failure::Failed("the agent ended the answer".to_owned()))
 }
 
-/// One verdict of a stream: a block, a line of JSON, or a YAML document.
-fn print_one(verdict: &Verdict, output: Output, view: &View, ui: &mut Ui<'_>) -> Result<(), Failure> {
+/// One verdict of a stream: shown to people, a line of JSON, or a YAML document.
+fn print_one(
+    verdict: Verdict,
+    output: Output,
+    live: &mut Live,
+    view: &View,
+    ui: &mut Ui<'_>,
+) -> Result<(), Failure> {
     match output {
         Output::Json => {
-            serde_json::to_writer(&mut *ui.out, verdict)?;
+            serde_json::to_writer(&mut *ui.out, &verdict)?;
             writeln!(ui.out)?;
         }
-        Output::Yaml => write!(ui.out, "---\n{}", yaml(verdict)?)?,
-        Output::Table | Output::Wide => writeln!(ui.out, "{}", render::verdict(verdict, view))?,
+        Output::Yaml => write!(ui.out, "---\n{}", yaml(&verdict)?)?,
+        Output::Table | Output::Wide => return Ok(live.show(verdict, view, ui)?),
     }
     Ok(ui.out.flush()?)
 }

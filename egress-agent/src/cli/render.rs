@@ -9,7 +9,8 @@ mod text;
 mod verdict;
 
 pub(super) use status::{doctor, status, watched};
-pub(super) use verdict::verdict;
+pub(super) use text::{cut, dim};
+pub(super) use verdict::{in_a_line, verdict};
 
 use egress_core::time::Timestamp;
 

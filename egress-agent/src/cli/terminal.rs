@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use egress_core::time::Timestamp;
 
+use super::args::Color;
+
 /// Width where there is no terminal and no `COLUMNS`.
 const DEFAULT_WIDTH: usize = 80;
 /// Prose in wider lines cannot be read.
@@ -23,21 +25,44 @@ pub(super) struct Ui<'a> {
     pub(super) width: usize,
     /// Colours on the standard output.
     pub(super) color: bool,
+    /// The standard output is a terminal that can move its cursor.
+    pub(super) live: bool,
     /// How this program is called: `egress-agent` or `kubectl egress`.
     pub(super) program: &'static str,
 }
 
 impl<'a> Ui<'a> {
     /// The terminal of this process.
-    pub(super) fn of_process(program: &'static str, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        let width = columns.or_else(seen).unwrap_or(DEFAULT_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH);
+    pub(super) fn of_process(
+        program: &'static str,
+        color: Color,
+        out: &'a mut dyn Write,
+        err: &'a mut dyn Write,
+    ) -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let live = std::io::stdout().is_terminal() && !dumb;
         // https://no-color.org: set and not empty, whatever it says.
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { out, err, width, color: std::io::stdout().is_terminal() && !refused, program }
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match color {
+            Color::Auto => live && !refused,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Self { out, err, width: width(), color, live, program }
     }
+
+    /// Outputs that a test reads.
+    #[cfg(test)]
+    pub(super) fn for_tests(out: &'a mut dyn Write, err: &'a mut dyn Write, width: usize) -> Self {
+        Self { out, err, width, color: false, live: false, program: "kubectl egress" }
+    }
+}
+
+/// Columns: of `COLUMNS`, of the terminal as it is now, or the usual.
+pub(super) fn width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    columns.or_else(seen).unwrap_or(DEFAULT_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH)
 }
 
 /// What this program is called by the one who types it.

@@ -38,7 +38,7 @@ impl Server {
 /// What a command leaves: its result, standard output, standard error.
 async fn outcome(args: &QueryArgs) -> (Result<(), Failure>, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut ui = Ui { out: &mut out, err: &mut err, width: 80, color: false, program: "kubectl egress" };
+    let mut ui = Ui::for_tests(&mut out, &mut err, 80);
     let result = query(args, &mut ui).await;
     (result, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }

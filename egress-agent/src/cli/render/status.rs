@@ -7,6 +7,9 @@ use super::text::{Ink, Pen, columns, wrap};
 use crate::status::{AgentStatus, EventCount, HookState, HookStatus};
 use crate::words::{clean, clock, human, thousands};
 
+/// Devices of one kind that are named.
+const MAX_DEVICES: usize = 6;
+
 /// The screen of `status`.
 pub(in super::super) fn status(status: &AgentStatus, view: &View) -> String {
     let pen = Pen { color: view.color, faded: false };
@@ -32,7 +35,7 @@ pub(in super::super) fn status(status: &AgentStatus, view: &View) -> String {
         (_, true) => vec![format!("{}; not complete yet", objects.join(", "))],
         (_, false) => vec![format!("{}; as of {}", objects.join(", "), clock(&status.policies_as_of))],
     };
-    list(&mut out, "DEVICES", &status.devices, view.width, pen);
+    list(&mut out, "DEVICES", &devices(&status.devices), view.width, pen);
     list(&mut out, "CLUSTER", &objects, view.width, pen);
     list(&mut out, "PROBLEMS", &status.problems, view.width, pen);
     out
@@ -46,7 +49,7 @@ pub(in super::super) fn doctor(status: &AgentStatus, view: &View) -> String {
     out.push_str(&pen.ink(Ink::Bold, &clean(&title)));
     out.push('\n');
     hooks(&mut out, &status.hooks, view.width, pen);
-    list(&mut out, "DEVICES", &status.devices, view.width, pen);
+    list(&mut out, "DEVICES", &devices(&status.devices), view.width, pen);
     list(&mut out, "PROBLEMS", &status.problems, view.width, pen);
     out
 }
@@ -108,7 +111,8 @@ fn hooks(out: &mut String, hooks: &[HookStatus], width: usize, pen: Pen) {
             HookState::Degraded => ("!", Ink::Yellow),
             HookState::Refused => ("✗", Ink::Red),
         };
-        out.push_str(&format!("  {} {:<name$}  ", pen.ink(ink, mark), clean(&hook.hook)));
+        let pad = " ".repeat(name.saturating_sub(columns(&hook.hook)));
+        out.push_str(&format!("  {} {}{pad}  ", pen.ink(ink, mark), clean(&hook.hook)));
         out.push_str(&pen.ink(ink, hook.state.as_str()));
         let notes = wrap(&hook.note, width.saturating_sub(indent));
         let pad = " ".repeat(if below { 0 } else { 10 - columns(hook.state.as_str()) });
@@ -147,6 +151,31 @@ fn events(out: &mut String, events: &[EventCount], pen: Pen) {
         }
         out.push('\n');
     }
+}
+
+/// Devices by what they are watched as, so that a node of a hundred pods is still one screen: `pod, both ways: veth-a,
+/// veth-b and 108 more`. JSON has them all.
+fn devices(devices: &[String]) -> Vec<String> {
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for device in devices {
+        let (name, kind) = device.split_once(" (").unwrap_or((device, ""));
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((kind, vec![name])),
+        }
+    }
+    let named = |(kind, names): &(&str, Vec<&str>)| {
+        let shown = names.iter().take(MAX_DEVICES).copied().collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(MAX_DEVICES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        match kind.strip_suffix(')') {
+            Some(kind) => format!("{kind}: {shown}{more}"),
+            None => format!("{shown}{more}"),
+        }
+    };
+    kinds.iter().map(named).collect()
 }
 
 /// `7 packet events at ring`.

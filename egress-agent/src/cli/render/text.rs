@@ -1,5 +1,8 @@
 //! Ink, wrapping, and text that is safe to print.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::View;
 use crate::words::clean;
 
 /// How a piece of text looks on a terminal.
@@ -43,9 +46,32 @@ impl Pen {
     }
 }
 
-/// Columns that a text without ink takes.
+/// Columns that a text without ink takes: letters of some scripts take two, marks on letters none.
 pub(super) fn columns(text: &str) -> usize {
-    text.chars().count()
+    text.width()
+}
+
+/// A text without ink on one line of at most so many columns.
+pub(in super::super) fn cut(text: &str, width: usize) -> String {
+    let text = clean(text).replace('\n', " ");
+    if columns(&text) <= width {
+        return text;
+    }
+    let (mut kept, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used + 1 > width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    kept
+}
+
+/// A text that may be skipped.
+pub(in super::super) fn dim(text: &str, view: &View) -> String {
+    Pen { color: view.color, faded: false }.ink(Ink::Dim, text)
 }
 
 /// Breaks text into lines of at most `width` columns, at spaces; a longer word has a line of its own. Line ends of
@@ -119,5 +145,17 @@ mod tests {
         assert_eq!(wrap("averyveryverylongname a b", 7), ["averyveryverylongname", "a b"]);
         assert_eq!(wrap("a   b\n  c d e", 5), ["a   b", "  c d", "  e"]);
         assert_eq!(wrap("", 5), [""]);
+        // Two columns a letter; a combining mark takes none.
+        assert_eq!(wrap("東京 大阪 x", 9), ["東京 大阪", "x"]);
+        assert_eq!(wrap("e\u{301}e\u{301}e\u{301} x", 5), ["e\u{301}e\u{301}e\u{301} x"]);
+    }
+
+    #[test]
+    fn a_line_is_cut_at_its_columns() {
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abcde…");
+        assert_eq!(cut("東京大阪", 6), "東京…");
+        assert_eq!(cut("東京大阪", 5), "東京…");
+        assert_eq!(cut("a\nb\u{1b}c", 9), "a b\u{fffd}c");
     }
 }

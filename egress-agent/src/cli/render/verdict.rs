@@ -42,6 +42,19 @@ pub(in super::super) fn verdict(verdict: &Verdict, view: &View) -> String {
     out
 }
 
+/// A verdict in a line: when, whether it fails still, why, who, how often.
+pub(in super::super) fn in_a_line(verdict: &Verdict, view: &View) -> String {
+    let pen = Pen { color: view.color, faded: false };
+    let (word, ink) = match verdict.state {
+        State::Active => ("fails      ", Ink::Red),
+        State::Cleared => ("works again", Ink::Green),
+    };
+    let time = verdict.last_seen.to_string();
+    let time = time.get(11..19).unwrap_or(&time);
+    let rest = format!("{}  {}  {}", verdict.cause, flow(verdict), counted(verdict, view.now));
+    format!("{time}Z  {}  {rest}", pen.ink(ink, word))
+}
+
 fn headline(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     let flow = flow(verdict);
     let cause = match verdict.state {
