@@ -78,7 +78,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Sources {
     /// Kubernetes objects from files or folders (what `kubectl get … -o yaml` prints), watched for change, in place of
-    /// an API server. May be repeated.
+    /// an API server. May be repeated: objects of later ones replace those of the same name in earlier ones.
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
     pub cluster_state: Vec<PathBuf>,
     /// Name of this node in the cluster [default: the variable NODE_NAME, then the host name].
@@ -239,7 +239,8 @@ pub struct ExplainArgs {
     /// Protocol.
     #[arg(long, value_name = "PROTOCOL", default_value = "TCP", value_parser = protocols())]
     pub protocol: Protocol,
-    /// Ask these files or folders instead of a running agent. May be repeated.
+    /// Ask these files or folders instead of a running agent. May be repeated: objects of later ones replace those of
+    /// the same name in earlier ones, so that a changed policy can stand behind an export of the cluster.
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, conflicts_with = "server")]
     pub cluster_state: Vec<PathBuf>,
     /// Take a name to mean this address. May be repeated.

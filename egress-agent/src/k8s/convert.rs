@@ -6,6 +6,7 @@
 mod endpoints;
 mod field;
 mod identity;
+mod item;
 mod pod;
 mod policy;
 mod selector;
@@ -16,6 +17,7 @@ mod tests;
 pub use endpoints::endpoint_slice;
 pub use field::{Errors, FieldError};
 pub use identity::{namespace, node};
+pub use item::{Invalid, Item, Origin, item, named};
 pub use pod::pod;
 pub use policy::network_policy;
 pub use service::service;

@@ -1,5 +1,8 @@
 //! Cluster state from manifests in files and folders, what `kubectl get … -o yaml` prints.
 //!
+//! An object that is in files of two paths given is that of the later path: an export of a cluster, and behind it what is
+//! about to be applied. Twice under one path it is an error.
+//!
 //! At the start any error refuses the whole state: a policy that is silently missing makes wrong verdicts. Later, a
 //! file that became invalid keeps the objects it had, and says so.
 
@@ -112,12 +115,12 @@ impl FileSource {
     /// Reads every file whose bytes changed, and returns what changed in the cluster.
     fn read(&mut self, scan: &Scan) -> Vec<ClusterChange> {
         let out_of_sight = |path: &Path| scan.problems.iter().any(|problem| path.starts_with(&problem.file));
-        self.files.retain(|path, _| scan.files.contains(path) || out_of_sight(path));
-        for path in &scan.files {
+        self.files.retain(|path, _| scan.files.contains_key(path) || out_of_sight(path));
+        for path in scan.files.keys() {
             let file = self.files.remove(path);
             self.files.insert(path.clone(), File::read(path, file));
         }
-        let (objects, duplicates) = self.merge();
+        let (objects, duplicates) = self.merge(&scan.files);
         let in_files = self.files.values().flat_map(|file| &file.problems);
         let in_scan = scan.problems.iter().chain(&scan.unwatched);
         self.problems = in_scan.chain(in_files).chain(&duplicates).cloned().collect();
@@ -129,19 +132,28 @@ impl FileSource {
         changes
     }
 
-    /// The objects of all files; of an object that is in two, the first wins and the second is a problem.
-    fn merge(&self) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
-        let mut owners: BTreeMap<ObjectRef, &Path> = BTreeMap::new();
+    /// The objects of all files. Files of a later place given replace objects of earlier ones; of an object that is
+    /// twice at one place, the first wins and the second is a problem.
+    fn merge(&self, places: &BTreeMap<PathBuf, usize>) -> (BTreeMap<ObjectRef, Object>, Vec<Problem>) {
+        let mut owners: BTreeMap<ObjectRef, (usize, &Path)> = BTreeMap::new();
         let mut objects = BTreeMap::new();
         let mut problems = Vec::new();
-        for (path, file) in &self.files {
+        // A file that is out of sight stays where it was: before all others.
+        let place = |path: &Path| places.get(path).copied().unwrap_or_default();
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort_by_key(|(path, _)| place(path));
+        for (path, file) in files {
+            let place = place(path);
             for placed in &file.good.objects {
                 let reference = placed.object.reference();
-                if let Some(first) = owners.get(&reference) {
-                    problems.push(placed.duplicate(path, first));
-                } else {
-                    owners.insert(reference.clone(), path);
-                    objects.insert(reference, placed.object.clone());
+                match owners.get(&reference) {
+                    Some((first_place, first)) if *first_place == place => {
+                        problems.push(placed.duplicate(path, first));
+                    }
+                    _ => {
+                        owners.insert(reference.clone(), (place, path));
+                        objects.insert(reference, placed.object.clone());
+                    }
                 }
             }
         }

@@ -8,8 +8,9 @@ use std::path::Path;
 use egress_core::cluster::{Object, ObjectKind};
 
 use super::documents;
-use super::manifest::{Item, Manifest};
+use super::manifest::Manifest;
 use crate::k8s::Problem;
+use crate::k8s::convert::Item;
 
 /// The contents of a file that has no errors.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Which files there are, and which folders have to be watched for that to stay true.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ const EXTENSIONS: &[&str] = &["yaml", "yml", "json"];
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Files to read, each once, by the path that led to it.
-    pub(super) files: BTreeSet<PathBuf>,
+    /// Files to read, each once, by the path that led to it, with the place of the path given that did.
+    pub(super) files: BTreeMap<PathBuf, usize>,
     /// Folders whose changes can change the result or the files.
     pub(super) folders: BTreeSet<PathBuf>,
     /// Paths that cannot be read.
@@ -29,17 +29,17 @@ impl Scan {
     /// Looks for the files of these paths, folders recursively.
     pub(super) fn of(paths: &[PathBuf]) -> Self {
         let mut scan = Self::default();
-        for path in paths {
+        for (place, path) in paths.iter().enumerate() {
             // The folder around it tells when it is replaced: by a rename, or by the swap of a symbolic link.
             scan.folders.insert(parent(path));
-            if let Err(error) = scan.visit(path, true) {
+            if let Err(error) = scan.visit(path, place, true) {
                 scan.problems.push(unreadable(path, &error));
             }
         }
         scan
     }
 
-    fn visit(&mut self, path: &Path, named: bool) -> io::Result<()> {
+    fn visit(&mut self, path: &Path, place: usize, named: bool) -> io::Result<()> {
         let real = path.canonicalize()?;
         // Also ends the walk where a symbolic link leads back.
         if !self.visited.insert(real.clone()) {
@@ -49,7 +49,7 @@ impl Scan {
         self.folders.insert(parent(&real));
         if !real.is_dir() {
             if named || path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e == *known)) {
-                self.files.insert(path.to_owned());
+                self.files.insert(path.to_owned(), place);
             }
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Scan {
             if hidden {
                 continue;
             }
-            match self.visit(&entry, false) {
+            match self.visit(&entry, place, false) {
                 // Gone since the folder was listed, or a dangling link, such as an editor's lock file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.problems.push(unreadable(&entry, &error)),

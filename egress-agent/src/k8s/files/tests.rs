@@ -244,6 +244,27 @@ fn an_object_in_two_files_is_an_error_that_names_both() {
     assert_eq!(brief(&twice.changes()).len(), 3);
 }
 
+#[test]
+fn a_later_path_replaces_objects_of_earlier_ones() {
+    let labelled = |value: &str| pod("x").replace("name: x", &format!("name: x, labels: {{v: {value}}}"));
+    let folder = folder(&[("export.yaml", &labelled("live")), ("before.yaml", &labelled("changed"))]);
+    let path = |name: &str| folder.path().join(name);
+    for (order, expected) in
+        [(["export.yaml", "before.yaml"], "changed"), (["before.yaml", "export.yaml"], "live")]
+    {
+        let source = FileSource::load(&order.map(path)).unwrap();
+        let changes = source.changes();
+        let pods: Vec<_> = changes
+            .iter()
+            .filter_map(|change| match change {
+                ClusterChange::Apply { object: Object::Pod(pod) } => pod.labels.get("v").map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(pods, [expected]);
+    }
+}
+
 struct Watched {
     _watch: FileWatch,
     told: Receiver<SourceEvent>,
