@@ -15,12 +15,17 @@ pub use objects::{
     PodDns, PodRef, Service, ServicePort, ServiceTarget,
 };
 pub use policy::{
-    Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Rule,
+    Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort, PortMatch,
+    Rule,
 };
+pub(crate) use policy::{Policy, Scope};
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
+
+/// The label every namespace carries its name under (`NamespaceDefaultLabelName`).
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// A change of the cluster, from whichever source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

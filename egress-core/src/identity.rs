@@ -19,3 +19,4 @@ pub use backends::ServiceBackend;
 pub use behind::{Behind, Door, Lack, Nearly};
 pub use endpoint::Endpoint;
 pub use index::ClusterIndex;
+pub(crate) use policies::Shelved;

@@ -20,4 +20,5 @@ pub mod protocol;
 pub mod reach;
 pub mod tally;
 pub mod time;
+mod truth;
 pub mod verdict;

@@ -9,11 +9,12 @@
 mod evaluate;
 mod fix;
 mod kinds;
+mod ladder;
 mod model;
+mod outcomes;
 mod services;
 #[cfg(test)]
 mod tests;
-mod truth;
 
 pub use evaluate::evaluate;
 pub use fix::{fix, fix_policies};

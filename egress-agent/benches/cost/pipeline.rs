@@ -126,6 +126,7 @@ fn policies(table: &mut Table, changes: &[ClusterChange]) -> Result<()> {
         to: Endpoint::external(IpAddr::from([203, 0, 113, 4])),
         port: 443,
         protocol: Protocol::Tcp,
+        names: Vec::new(),
     };
     ensure!(flow.from.pod.is_some(), "the pod is not known");
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, NetworkPolicy};
+use super::{Labels, NetworkPolicy, OtherPolicy, Policy};
 use crate::protocol::Protocol;
 
 /// Any object the agent keeps. Whoever keeps it shares it: the source that told of it, and the index.
@@ -24,6 +24,8 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     /// A `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy(Arc<NetworkPolicy>),
+    /// A policy of a kind that is not evaluated.
+    OtherPolicy(Arc<OtherPolicy>),
 }
 
 /// Kind of an [`Object`].
@@ -42,24 +44,48 @@ pub enum ObjectKind {
     EndpointSlice,
     /// NetworkPolicy.
     NetworkPolicy,
+    /// A policy of a kind that is not evaluated.
+    OtherPolicy,
 }
+
+/// Every kind, with its name in manifests and its resource's name in the API.
+const KINDS: [(ObjectKind, &str, &str); 7] = [
+    (ObjectKind::Pod, "Pod", "pods"),
+    (ObjectKind::Namespace, "Namespace", "namespaces"),
+    (ObjectKind::Node, "Node", "nodes"),
+    (ObjectKind::Service, "Service", "services"),
+    (ObjectKind::EndpointSlice, "EndpointSlice", "endpointslices"),
+    (ObjectKind::NetworkPolicy, "NetworkPolicy", "networkpolicies"),
+    (ObjectKind::OtherPolicy, "OtherPolicy", "otherpolicies"),
+];
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Pod, Self::Namespace, Self::Node, Self::Service, Self::EndpointSlice, Self::NetworkPolicy];
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|(kind, ..)| *kind)
+    }
+
+    /// As manifests write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
 
     /// The resource's name in the API, as `kubectl get` takes it.
     #[must_use]
-    pub const fn resource(self) -> &'static str {
-        match self {
-            Self::Pod => "pods",
-            Self::Namespace => "namespaces",
-            Self::Node => "nodes",
-            Self::Service => "services",
-            Self::EndpointSlice => "endpointslices",
-            Self::NetworkPolicy => "networkpolicies",
-        }
+    pub fn resource(self) -> &'static str {
+        self.row().2
+    }
+
+    /// It is a kind of policy.
+    #[must_use]
+    pub fn is_policy(self) -> bool {
+        !matches!(self, Self::Pod | Self::Namespace | Self::Node | Self::Service | Self::EndpointSlice)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
+        let found = KINDS.iter().find(|(kind, ..)| *kind == self);
+        found.unwrap_or(&KINDS[0])
     }
 }
 
@@ -78,15 +104,30 @@ impl Object {
     /// The name of this object.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
-        let (kind, namespace, name) = match self {
-            Self::Pod(o) => (ObjectKind::Pod, o.namespace.as_str(), &o.name),
-            Self::Namespace(o) => (ObjectKind::Namespace, "", &o.name),
-            Self::Node(o) => (ObjectKind::Node, "", &o.name),
-            Self::Service(o) => (ObjectKind::Service, o.namespace.as_str(), &o.name),
-            Self::EndpointSlice(o) => (ObjectKind::EndpointSlice, o.namespace.as_str(), &o.name),
-            Self::NetworkPolicy(o) => (ObjectKind::NetworkPolicy, o.namespace.as_str(), &o.name),
+        let (namespace, name) = match self {
+            Self::Pod(o) => (o.namespace.as_str(), o.name.as_str()),
+            Self::Namespace(o) => ("", o.name.as_str()),
+            Self::Node(o) => ("", o.name.as_str()),
+            Self::Service(o) => (o.namespace.as_str(), o.name.as_str()),
+            Self::EndpointSlice(o) => (o.namespace.as_str(), o.name.as_str()),
+            Self::NetworkPolicy(o) => (o.namespace(), o.name()),
+            Self::OtherPolicy(o) => (o.namespace(), o.name()),
         };
-        ObjectRef { kind, namespace: namespace.to_owned(), name: name.clone() }
+        ObjectRef { kind: self.kind(), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The kind of this object.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Pod(_) => ObjectKind::Pod,
+            Self::Namespace(_) => ObjectKind::Namespace,
+            Self::Node(_) => ObjectKind::Node,
+            Self::Service(_) => ObjectKind::Service,
+            Self::EndpointSlice(_) => ObjectKind::EndpointSlice,
+            Self::NetworkPolicy(o) => o.kind(),
+            Self::OtherPolicy(o) => o.kind(),
+        }
     }
 }
 
@@ -100,7 +141,7 @@ macro_rules! objects {
     )*};
 }
 
-objects!(Pod, Namespace, Node, Service, EndpointSlice, NetworkPolicy);
+objects!(Pod, Namespace, Node, Service, EndpointSlice, NetworkPolicy, OtherPolicy);
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -133,6 +174,9 @@ pub struct Pod {
     /// How it resolves names.
     #[serde(default)]
     pub dns: Box<PodDns>,
+    /// `spec.serviceAccountName`, empty if the source has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service_account: String,
     /// Path of the pod's network namespace (annotation `egress-agent.io/netns`), only ever set by a file source.
     pub netns_path: Option<String>,
 }

@@ -1,52 +1,40 @@
-//! NetworkPolicy as the API documents it, validated and parsed.
+//! Policies, validated and parsed: what all kinds have in common. Each kind has its file.
+
+mod networkpolicy;
+mod other;
+
+pub use networkpolicy::{NetworkPolicy, Peer, Rule};
+pub use other::OtherPolicy;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::Labels;
+use super::{Labels, Namespace, ObjectKind, Pod};
 use crate::protocol::Protocol;
+use crate::truth::Truth;
 
-/// A `networking.k8s.io/v1` NetworkPolicy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct NetworkPolicy {
-    /// `metadata.namespace`
-    pub namespace: String,
+/// What the index needs to know of a policy to find those that select a pod without looking at the rest.
+pub(crate) trait Policy {
+    /// Its kind.
+    fn kind(&self) -> ObjectKind;
+    /// The namespace whose pods alone it can select; empty: any pod's.
+    fn namespace(&self) -> &str;
     /// `metadata.name`
-    pub name: String,
-    /// `spec.podSelector`; empty selects every pod of the namespace.
-    pub selector: LabelSelector,
-    /// The policy isolates for ingress: `policyTypes` has it (or defaults to it).
-    pub isolates_ingress: bool,
-    /// The policy isolates for egress: `policyTypes` has it (or defaults to it: there are egress rules).
-    pub isolates_egress: bool,
-    /// `spec.ingress`
-    pub ingress: Vec<Rule>,
-    /// `spec.egress`
-    pub egress: Vec<Rule>,
+    fn name(&self) -> &str;
+    /// Labels that everything it selects has, on the pod or on its namespace: it is filed under one of them.
+    fn key_labels(&self) -> Vec<(Scope, &str, &str)>;
+    /// It selects this pod; not known where that depends on a Namespace object that is missing.
+    fn selects(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth;
 }
 
-/// One rule: any of the peers AND any of the ports; an empty list is "any".
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Rule {
-    /// `from` or `to`
-    pub peers: Vec<Peer>,
-    /// `ports`
-    pub ports: Vec<PolicyPort>,
-}
-
-/// A peer of a rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Peer {
-    /// `ipBlock`
-    IpBlock(IpBlock),
-    /// `namespaceSelector` and/or `podSelector`; without the first, pods of the policy's own namespace.
-    Pods {
-        /// `namespaceSelector`
-        namespaces: Option<LabelSelector>,
-        /// `podSelector`
-        pods: Option<LabelSelector>,
-    },
+/// Whose labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// The pod's.
+    Pod,
+    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
+    /// Its namespace's.
+    Namespace,
 }
 
 /// `ipBlock`

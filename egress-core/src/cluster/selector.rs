@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Expression, LabelSelector, Labels, Operator};
+use super::policy::Scope;
+use super::{Expression, LabelSelector, Labels, NAMESPACE_NAME, Operator};
+use crate::truth::Truth;
 
 impl LabelSelector {
     /// The selector of exactly these labels.
@@ -17,11 +19,31 @@ impl LabelSelector {
         self.match_labels.is_empty() && self.expressions.is_empty()
     }
 
+    /// Labels that everything it selects has.
+    pub(crate) fn key_labels(&self, scope: Scope) -> Vec<(Scope, &str, &str)> {
+        self.match_labels.iter().map(|(key, value)| (scope, key, value)).collect()
+    }
+
     /// All of `matchLabels` AND all of `matchExpressions` hold (`metav1.LabelSelector`).
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.expressions.iter().all(|expression| expression.matches(labels))
+    }
+
+    /// Whether it selects the namespace of this name, of whose labels only `kubernetes.io/metadata.name` is known.
+    pub(crate) fn matches_name_only(&self, name: &str) -> Truth {
+        let on_name = |key: &str| key == NAMESPACE_NAME;
+        let labels = Labels::from([(NAMESPACE_NAME, name)]);
+        let named = self.match_labels.iter().filter(|(key, _)| on_name(key));
+        let expressions = self.expressions.iter().filter(|one| on_name(&one.key));
+        if named.clone().any(|(_, value)| value != name)
+            || !expressions.clone().all(|one| one.matches(&labels))
+        {
+            return Truth::No;
+        }
+        let others = named.count() < self.match_labels.len() || expressions.count() < self.expressions.len();
+        if others { Truth::Unknown } else { Truth::Yes }
     }
 }
 

@@ -70,6 +70,7 @@ pub fn explain(index: &ClusterIndex, request: &ExplainRequest) -> Result<Explana
         to: endpoint(index, &target, ip, request),
         port: request.port,
         protocol: request.protocol,
+        names: target.resolved_name().into_iter().collect(),
     };
     let flow = flow_to(to_ip);
     let mut notes = [host_network(&source), host_network(&target)].into_iter().flatten().collect::<Vec<_>>();

@@ -31,6 +31,11 @@ impl End {
         }
     }
 
+    /// The name, if the question was asked by one.
+    pub(super) fn resolved_name(&self) -> Option<String> {
+        if let Self::Name(name, _) = self { Some(name.trim_end_matches('.').to_owned()) } else { None }
+    }
+
     /// As a person calls it, without the address.
     pub(super) fn name(&self) -> String {
         match self {

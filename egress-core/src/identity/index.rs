@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::nodes::NodeIndex;
 use super::pods::PodIndex;
-use super::policies::PolicyIndex;
+use super::policies::{Policies, Shelved};
 use super::services::ServiceIndex;
 use crate::cluster::{
     ClusterChange, EndpointSlice, Namespace, NetworkPolicy, Node, Object, ObjectKind, ObjectRef, Pod, PodRef,
-    Service,
+    Policy, Service,
 };
 use crate::time::{Mono, Timestamp};
+use crate::truth::Truth;
 
 /// Every object of the cluster that identity and policy need, by all the keys they are asked for.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub struct ClusterIndex {
     pub(super) pods: PodIndex,
     pub(super) nodes: NodeIndex,
     pub(super) services: ServiceIndex,
-    policies: PolicyIndex,
+    policies: Policies,
     namespaces: BTreeMap<String, Arc<Namespace>>,
     synced_at: Option<Timestamp>,
 }
@@ -62,10 +63,10 @@ impl ClusterIndex {
             Object::Node(node) => self.nodes.apply(node),
             Object::Service(service) => self.services.apply(service, changed),
             Object::EndpointSlice(slice) => self.services.apply_slice(slice, changed),
-            Object::NetworkPolicy(policy) => self.policies.apply(policy),
             Object::Namespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), namespace);
             }
+            policy => self.policies.apply(policy),
         }
     }
 
@@ -76,10 +77,10 @@ impl ClusterIndex {
             ObjectKind::Node => self.nodes.delete(name),
             ObjectKind::Service => self.services.delete(namespace, name),
             ObjectKind::EndpointSlice => self.services.delete_slice(namespace, name, at),
-            ObjectKind::NetworkPolicy => self.policies.delete(namespace, name),
             ObjectKind::Namespace => {
                 self.namespaces.remove(name);
             }
+            policy => self.policies.delete(*policy, namespace, name),
         }
     }
 
@@ -109,8 +110,11 @@ impl ClusterIndex {
             ObjectKind::EndpointSlice => {
                 self.services.slices().map(|o| named(&o.namespace, &o.name)).collect()
             }
-            ObjectKind::NetworkPolicy => self.policies.iter().map(|o| named(&o.namespace, &o.name)).collect(),
             ObjectKind::Namespace => self.namespaces.keys().map(|name| named("", name)).collect(),
+            policy => {
+                let names = self.policies.names(policy).into_iter();
+                names.map(|(namespace, name)| named(namespace, name)).collect()
+            }
         }
     }
 }
@@ -211,28 +215,40 @@ impl ClusterIndex {
     /// The NetworkPolicy of this name.
     #[must_use]
     pub fn network_policy(&self, namespace: &str, name: &str) -> Option<&Arc<NetworkPolicy>> {
-        self.policies.get(namespace, name)
+        NetworkPolicy::shelves(&self.policies).get(ObjectKind::NetworkPolicy, namespace, name)
     }
 
     /// The NetworkPolicies whose `podSelector` selects this pod, by name, for whichever direction.
     #[must_use]
     pub fn network_policies_selecting(&self, pod: &Pod) -> Vec<Arc<NetworkPolicy>> {
-        self.policies.selecting(pod)
+        self.policies_selecting::<NetworkPolicy>(pod).into_iter().map(|(policy, _)| policy).collect()
     }
 
-    /// How many objects of each kind are known.
+    /// The policies of a kind that select this pod, and whether that is certain; by namespace and name.
+    pub(crate) fn policies_selecting<P: Policy + Shelved>(&self, pod: &Pod) -> Vec<(Arc<P>, Truth)> {
+        let namespace = self.namespaces.get(&pod.namespace);
+        P::shelves(&self.policies).selecting(pod, namespace.map(Arc::as_ref))
+    }
+
+    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
+    /// Some policy of this kind is known.
+    pub(crate) fn has_policies<P: Policy + Shelved>(&self) -> bool {
+        !P::shelves(&self.policies).is_empty()
+    }
+
+    /// How many objects of each kind are known. Of kinds of policies only those that there are.
     #[must_use]
-    pub fn counts(&self) -> [(ObjectKind, usize); 6] {
-        ObjectKind::ALL.map(|kind| {
-            let count = match kind {
-                ObjectKind::Pod => self.pods.iter().count(),
-                ObjectKind::Namespace => self.namespaces.len(),
-                ObjectKind::Node => self.nodes.len(),
-                ObjectKind::Service => self.services.iter().count(),
-                ObjectKind::EndpointSlice => self.services.slices().count(),
-                ObjectKind::NetworkPolicy => self.policies.len(),
-            };
-            (kind, count)
-        })
+    pub fn counts(&self) -> Vec<(ObjectKind, usize)> {
+        let count = |kind| match kind {
+            ObjectKind::Pod => self.pods.iter().count(),
+            ObjectKind::Namespace => self.namespaces.len(),
+            ObjectKind::Node => self.nodes.len(),
+            ObjectKind::Service => self.services.iter().count(),
+            ObjectKind::EndpointSlice => self.services.slices().count(),
+            policy => self.policies.names(policy).len(),
+        };
+        let counted = ObjectKind::all().map(|kind| (kind, count(kind)));
+        let always = |kind: ObjectKind| !kind.is_policy() || kind == ObjectKind::NetworkPolicy;
+        counted.filter(|(kind, count)| *count > 0 || always(*kind)).collect()
     }
 }

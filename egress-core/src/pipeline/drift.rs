@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::cluster::{ClusterChange, Object, ObjectKind};
+use crate::cluster::{ClusterChange, ObjectKind};
 use crate::decode::{Tap, Tuple};
 use crate::flow::FlowEvent;
 use crate::policy::{self, PolicyFlow};
@@ -31,13 +31,12 @@ impl Drift {
     /// A change of the cluster that may change what policies say.
     pub(super) fn note_change(&mut self, change: &ClusterChange, at: Mono) {
         let kind = match change {
-            ClusterChange::Apply { object: Object::NetworkPolicy(_) } => ObjectKind::NetworkPolicy,
-            ClusterChange::Apply { object: Object::Namespace(_) } => ObjectKind::Namespace,
+            ClusterChange::Apply { object } => object.kind(),
             ClusterChange::Delete { object } => object.kind,
             ClusterChange::Reset { kind, .. } => *kind,
             _ => return,
         };
-        if matches!(kind, ObjectKind::NetworkPolicy | ObjectKind::Namespace) {
+        if kind.is_policy() || kind == ObjectKind::Namespace {
             self.changed = at;
             self.compared.clear();
         }
@@ -79,8 +78,13 @@ impl Pipeline {
         let to = seen.map_or(client.destination, |seen| seen.tuple.destination);
         let Some(frame) = self.frame(client, Some(to), event.first) else { return };
         let target = self.index.resolve(to.ip, to.port, client.transport(), event.first);
-        let asked =
-            PolicyFlow { from: frame.client, to: target, port: to.port, protocol: client.transport() };
+        let asked = PolicyFlow {
+            from: frame.client,
+            to: target,
+            port: to.port,
+            protocol: client.transport(),
+            names: self.names_of(client, event.first),
+        };
         if policy::evaluate(&self.index, &asked).denies() {
             self.tallies.push(Tally { pod: frame.pod, what: Counted::Drift { kind: "denied-but-passed" } });
         }

@@ -67,6 +67,11 @@ impl Pipeline {
         Some(Frame { direction: Direction::Ingress, pod, client: from, dialled })
     }
 
+    /// What the client resolved to the address it dialled.
+    pub(super) fn names_of(&self, client: &Tuple, at: Mono) -> Vec<String> {
+        self.dns_names.all(self.first_address(client.source.ip, at), client.destination.ip).to_vec()
+    }
+
     /// Makes the verdict of a failure, or revises one.
     pub(super) fn judge(&mut self, event: &FlowEvent) {
         let drop = event.outcome.dropped();
@@ -87,7 +92,13 @@ impl Pipeline {
             _ if protocol == Protocol::Icmp => 0,
             port => port,
         };
-        let asked = PolicyFlow { from: frame.client.clone(), to, port, protocol };
+        let asked = PolicyFlow {
+            from: frame.client.clone(),
+            to,
+            port,
+            protocol,
+            names: self.names_of(&event.client, event.first),
+        };
         let view = policy::evaluate(&self.index, &asked);
         let fix = if view.denies() { policy::fix(&self.index, &asked, &view) } else { None };
         let dns_name = match &event.outcome {

@@ -10,12 +10,13 @@ mod yaml;
 pub(super) use labels::lasting;
 
 use super::kinds::{self, Question};
+use super::ladder;
 use super::model::{Decision, PolicyFlow, PolicyView, SideView};
 use super::services;
-use crate::cluster::{NetworkPolicy, Pod, Rule};
+use crate::cluster::{NetworkPolicy, Object, Pod, Rule};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::protocol::Protocol;
-use crate::verdict::{Fix, Side};
+use crate::verdict::{Fix, PolicyResult, Side};
 
 /// What to do about denied traffic; `None` if no side denies it. The manifest is there only if its policies were
 /// found to admit the traffic on every side that denies it.
@@ -48,8 +49,9 @@ pub fn fix_policies(
     for leg in &legs {
         for (question, denying) in leg.denials(index, flow) {
             let policy = allow(&question, denying, flow, &legs)?;
-            if !kinds::admits(&policy, &question) {
-                return Err("no single allow rule admits exactly this traffic".into());
+            let added = [Object::from(policy.clone())];
+            if kinds::judge(&Question { added: &added, ..question }).decision != Decision::Allow {
+                return Err(stands(denying));
             }
             if !policies.contains(&policy) {
                 policies.push(policy);
@@ -101,12 +103,26 @@ impl<'a> Leg<'a> {
             destination: &self.to,
             port: Some(self.port),
             protocol: flow.protocol,
+            names: &flow.names,
+            added: &[],
         };
         let egress = self.egress.zip(flow.from.pod.as_deref());
         let ingress = self.ingress.zip(self.to.pod.as_deref());
         let egress = egress.map(|(view, pod)| (question(Side::Egress, pod, &self.to), view));
         let ingress = ingress.map(|(view, pod)| (question(Side::Ingress, pod, &flow.from), view));
         egress.into_iter().chain(ingress).filter(|(_, view)| view.decision == Decision::Deny).collect()
+    }
+}
+
+/// Why a policy more does not help.
+fn stands(view: &SideView) -> String {
+    match view.policies.iter().find(|finding| finding.result == PolicyResult::Denies) {
+        Some(denying) => format!(
+            "{} denies it, which no NetworkPolicy can override: that rule has to change ({})",
+            ladder::title(denying),
+            denying.why.last().map_or("", String::as_str),
+        ),
+        None => "no single allow rule admits exactly this traffic".into(),
     }
 }
 

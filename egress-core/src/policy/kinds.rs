@@ -1,22 +1,31 @@
-//! The kinds of policy objects, one file each. A kind that is not installed has no objects and costs nothing.
+//! The kinds of policy objects, one file each, and the order in which they are asked. A kind that is not installed
+//! has no objects and costs nothing.
 //!
 //! A kind answers a [`Question`] with a finding for each of its policies that selects the pod for that direction.
-//! Kinds with an order of their own (AdminNetworkPolicy tiers, Calico order, Cilium deny) will be put before the
-//! NetworkPolicies here, where the order between kinds is one place to read.
 
+mod compare;
 mod networkpolicy;
+mod other;
 
-pub(super) use networkpolicy::{NAMESPACE_NAME, describe_peers};
+pub(super) use compare::describe_peers;
 
-use crate::cluster::{NetworkPolicy, Pod};
-use crate::identity::{ClusterIndex, Endpoint};
+use std::sync::Arc;
+
+use super::ladder::{self, Stage};
+use super::model::SideView;
+use crate::cluster::{Object, Pod, Policy};
+use crate::identity::{ClusterIndex, Endpoint, Shelved};
 use crate::protocol::Protocol;
-use crate::verdict::{PolicyFinding, Side};
+use crate::truth::Truth;
+use crate::verdict::{PeerKind, PolicyFinding, PolicyResult, Side};
 
 /// One side of a flow.
+#[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     /// The cluster.
     pub(super) index: &'a ClusterIndex,
+    /// Policies that are not (yet) in the cluster and are judged as if they were.
+    pub(super) added: &'a [Object],
     /// Which direction of the pod is asked about.
     pub(super) side: Side,
     /// The pod whose policies are asked.
@@ -29,14 +38,77 @@ pub(super) struct Question<'a> {
     pub(super) port: Option<u16>,
     /// Protocol.
     pub(super) protocol: Protocol,
+    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
+    /// Names that the source resolved to the destination's address, as far as was seen.
+    pub(super) names: &'a [String],
 }
 
-/// What every policy that selects the pod for this direction says.
-pub(super) fn findings(question: &Question<'_>) -> Vec<PolicyFinding> {
-    networkpolicy::findings(question)
+impl Question<'_> {
+    /// The policies of a kind that select the pod, and whether that is certain.
+    fn policies<P: Policy + Shelved>(&self) -> Vec<(Arc<P>, Truth)> {
+        let mut found = self.index.policies_selecting::<P>(self.pod);
+        let namespace = self.index.namespace(&self.pod.namespace).map(Arc::as_ref);
+        for policy in self.added.iter().filter_map(P::of) {
+            let selects = policy.selects(self.pod, namespace);
+            if selects != Truth::No {
+                found.push((Arc::clone(policy), selects));
+            }
+        }
+        found
+    }
+
+    /// Whether the peer is the pod's own node; not known where the pod's node is not.
+    fn is_own_node(&self) -> Truth {
+        match &self.peer.node {
+            _ if self.peer.kind != PeerKind::Node => Truth::No,
+            _ if self.pod.node.is_empty() => Truth::Unknown,
+            Some(node) => (node.name == self.pod.node).into(),
+            None => Truth::No,
+        }
+    }
+
+    /// `to` or `from`, as a rule of this side says it.
+    const fn preposition(&self) -> &'static str {
+        match self.side {
+            Side::Egress => "to",
+            Side::Ingress => "from",
+        }
+    }
 }
 
-/// A NetworkPolicy that is not (yet) in the cluster would select the pod and admit the traffic.
-pub(super) fn admits(policy: &NetworkPolicy, question: &Question<'_>) -> bool {
-    networkpolicy::admits(policy, question)
+/// What all policies that select the pod for this direction say, and what that comes to.
+pub(super) fn judge(question: &Question<'_>) -> SideView {
+    let mut view = ladder::climb(stages(question));
+    if question.peer.pod.as_ref().is_some_and(|other| other.is_same(question.pod)) {
+        // A pod cannot be cut off from itself: such packets do not leave it.
+        for finding in &mut view.policies {
+            finding.result = PolicyResult::NotApplicable;
+            finding.why.truncate(1);
+            finding.why.push("traffic between a pod and itself is always allowed".into());
+        }
+        view.decision = super::Decision::Allow;
+    }
+    view
+}
+
+/// The stages in their order.
+fn stages(question: &Question<'_>) -> [Stage; 2] {
+    [other::stage(question), plugin(question)]
+}
+
+/// The kinds of the network plugin.
+fn plugin(question: &Question<'_>) -> Stage {
+    Stage::union(networkpolicy::rulings(question))
+}
+
+/// The finding of a policy, without sentences.
+fn finding(policy: &impl Policy, question: &Question<'_>, result: PolicyResult) -> PolicyFinding {
+    PolicyFinding {
+        kind: policy.kind().as_str().into(),
+        namespace: Some(policy.namespace().to_owned()).filter(|namespace| !namespace.is_empty()),
+        name: policy.name().to_owned(),
+        side: question.side,
+        result,
+        why: Vec::new(),
+    }
 }

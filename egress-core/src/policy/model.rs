@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::PodRef;
 use crate::identity::Endpoint;
 use crate::protocol::Protocol;
-use crate::verdict::{PolicyFinding, PolicyResult, Side};
+use crate::verdict::{PolicyFinding, Side};
 
 /// The traffic in question: one connection, from its opener's view.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub struct PolicyFlow {
     pub port: u16,
     /// Protocol.
     pub protocol: Protocol,
+    /// Names that `from` resolved to the address of `to`, as far as was seen; empty where none was.
+    pub names: Vec<String>,
 }
 
 /// What policies say to some traffic.
@@ -135,22 +137,5 @@ impl PolicyView {
     /// Every finding of both sides: the `policies` of a verdict.
     pub fn findings(&self) -> impl Iterator<Item = &PolicyFinding> {
         self.sides().flat_map(|(_, view)| &view.policies)
-    }
-}
-
-impl SideView {
-    /// From the findings of the policies that select the pod.
-    #[must_use]
-    pub fn of(policies: Vec<PolicyFinding>) -> Self {
-        let any = |result| policies.iter().any(|finding| finding.result == result);
-        let isolated = !policies.is_empty();
-        let decision = if !isolated || any(PolicyResult::Admits) {
-            Decision::Allow
-        } else if any(PolicyResult::Undecidable) {
-            Decision::Undecidable
-        } else {
-            Decision::Deny
-        };
-        Self { isolated, decision, policies }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn evaluate(index: &ClusterIndex, flow: &PolicyFlow) -> PolicyView {
         .iter()
         .map(|backend| {
             let to = index.backend_endpoint(backend, flow.to.service.as_ref());
-            let view = evaluate_destination(index, &flow.from, &to, Some(backend.port), flow.protocol);
+            let view = evaluate_destination(index, flow, &to, Some(backend.port));
             BackendView {
                 ip: backend.ip,
                 port: backend.port,
@@ -36,7 +36,7 @@ pub(super) fn evaluate(index: &ClusterIndex, flow: &PolicyFlow) -> PolicyView {
         kind: PeerKind::Unresolved,
         ..Endpoint::external(flow.to.ip)
     };
-    let view = evaluate_destination(index, &flow.from, &nowhere, None, flow.protocol);
+    let view = evaluate_destination(index, flow, &nowhere, None);
     PolicyView { backends: Some(Vec::new()), ..view }
 }
 

@@ -5,6 +5,7 @@ mod exempt;
 mod fixes;
 mod generate;
 mod oracle;
+mod other;
 mod scale;
 mod services;
 mod words;
@@ -20,7 +21,7 @@ pub(super) fn flow(index: &ClusterIndex, from: &str, to: &str) -> PolicyFlow {
     let (port, protocol) = what.split_once('/').expect("port/PROTOCOL");
     let (port, protocol): (u16, Protocol) = (port.parse().unwrap(), protocol.parse().unwrap());
     let from = index.resolve_client(ip(from), NOW);
-    PolicyFlow { from, to: index.resolve(ip(at), port, protocol, NOW), port, protocol }
+    PolicyFlow { from, to: index.resolve(ip(at), port, protocol, NOW), port, protocol, names: vec![] }
 }
 
 pub(super) fn judge(index: &ClusterIndex, from: &str, to: &str) -> PolicyView {

@@ -1,6 +1,6 @@
 //! One object of any kind, from whichever source: a row of [`item`] for each kind that is known.
 
-use egress_core::cluster::{Object, Pod};
+use egress_core::cluster::{Object, OtherPolicy, Pod};
 use k8s_openapi::api::core::v1;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,8 +24,6 @@ pub enum Origin {
 pub enum Item {
     /// An object we keep.
     Object(Object),
-    /// A policy of a kind that is not evaluated, as `Kind namespace/name`. Verdicts must not ignore it.
-    Unevaluated(String),
     /// An object of a kind that has no bearing, as `apiVersion Kind`.
     Skipped(String),
 }
@@ -58,10 +56,11 @@ pub fn item(api_version: &str, kind: &str, value: Value, origin: Origin) -> Resu
         ("v1", "Service") => typed(value, kind, super::service)?.into(),
         ("discovery.k8s.io/v1", "EndpointSlice") => typed(value, kind, super::endpoint_slice)?.into(),
         ("networking.k8s.io/v1", "NetworkPolicy") => typed(value, kind, super::network_policy)?.into(),
-        // AdminNetworkPolicy, CiliumNetworkPolicy, Calico's NetworkPolicy and GlobalNetworkPolicy, and their kin.
-        // Calico's Staged… kinds enforce nothing.
+        // Policies of kinds, or of versions, that are not evaluated. Calico's Staged… kinds enforce nothing.
         (_, other) if other.ends_with("NetworkPolicy") && !other.starts_with("Staged") => {
-            return Ok(Item::Unevaluated(named(kind, &value)));
+            let metadata = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();
+            let (namespace, name) = (metadata("/metadata/namespace"), metadata("/metadata/name"));
+            OtherPolicy::new(api_version, kind, namespace, name).into()
         }
         _ => return Ok(Item::Skipped(format!("{api_version} {kind}"))),
     };

@@ -25,6 +25,7 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
         ips: ips(&status, errors),
         node: spec.node_name.clone().unwrap_or_default(),
         host_network: spec.host_network.unwrap_or(false),
+        service_account: spec.service_account_name.clone().unwrap_or_default(),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         ready: status
             .conditions

@@ -35,6 +35,7 @@ metadata:
   - {apiVersion: apps/v1, kind: ReplicaSet, name: api-6d4cf56db6, uid: b, controller: true}
 spec:
   nodeName: worker-1
+  serviceAccountName: api
   initContainers:
   - {name: once, image: a, ports: [{containerPort: 1, name: once}]}
   - {name: sidecar, image: a, restartPolicy: Always, ports: [{containerPort: 15001, name: mesh}]}
@@ -66,6 +67,7 @@ status:
         node: "worker-1".to_owned(),
         ips: vec!["10.244.1.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         host_network: false,
+        service_account: "api".to_owned(),
         workload: Some("Deployment/api".to_owned()),
         finished: false,
         ready: true,

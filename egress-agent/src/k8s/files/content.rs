@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::Path;
 
-use egress_core::cluster::{Object, ObjectKind};
+use egress_core::cluster::Object;
 
 use super::documents;
 use super::manifest::Manifest;
@@ -49,12 +49,12 @@ impl Content {
             for item in manifest.into_items() {
                 match item {
                     Ok(Item::Object(object)) => {
+                        if let Object::OtherPolicy(policy) = &object {
+                            let message = "is of a kind that is not evaluated: what policies say of pods that \
+                                           it may select is undecidable";
+                            content.unevaluated.push(problem(line, &policy.to_string(), "", message));
+                        }
                         content.objects.push(Placed { object, line });
-                    }
-                    Ok(Item::Unevaluated(object)) => {
-                        let message =
-                            "is of a kind that is not evaluated yet: verdicts do not take it into account";
-                        content.unevaluated.push(problem(line, &object, "", message));
                     }
                     Ok(Item::Skipped(kind)) => *content.skipped.entry(kind).or_default() += 1,
                     Err(invalid) => problems.extend(
@@ -75,14 +75,7 @@ impl Placed {
     /// The problem that this object, of the file `path`, is also in the file `first`.
     pub(super) fn duplicate(&self, path: &Path, first: &Path) -> Problem {
         let reference = self.object.reference();
-        let kind = match reference.kind {
-            ObjectKind::Pod => "Pod",
-            ObjectKind::Namespace => "Namespace",
-            ObjectKind::Node => "Node",
-            ObjectKind::Service => "Service",
-            ObjectKind::EndpointSlice => "EndpointSlice",
-            ObjectKind::NetworkPolicy => "NetworkPolicy",
-        };
+        let kind = reference.kind.as_str();
         let slash = if reference.namespace.is_empty() { "" } else { "/" };
         let message = if path == first {
             "appears twice in this file".to_owned()

@@ -92,6 +92,9 @@ items:
         "+Namespace /shop",
         "+Namespace /x",
         "+Service shop/s",
+        "+OtherPolicy /policy.networking.k8s.io/v1alpha1/AdminNetworkPolicy/deny",
+        "+OtherPolicy shop/cilium.io/v2/CiliumNetworkPolicy/deny",
+        "+OtherPolicy shop/projectcalico.org/v3/NetworkPolicy/deny",
         "synced",
     ];
     assert_eq!(brief(&source.changes()), expected);

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use super::{Leg, labels};
-use crate::cluster::{IpBlock, LabelSelector, Labels, Peer, PolicyPort, PortMatch, Service};
+use crate::cluster::{IpBlock, LabelSelector, Labels, NAMESPACE_NAME, Peer, PolicyPort, PortMatch, Service};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::policy::PolicyFlow;
-use crate::policy::kinds::NAMESPACE_NAME;
 use crate::policy::services;
 use crate::protocol::Protocol;
 use crate::verdict::PeerKind;

@@ -61,7 +61,7 @@ pub(super) fn subject(index: &ClusterIndex, pod: &Pod, view: &SideView) -> Resul
     let isolating: Vec<_> = view
         .policies
         .iter()
-        .filter(|finding| finding.result == PolicyResult::DoesNotAdmit)
+        .filter(|finding| finding.kind == "NetworkPolicy" && finding.result == PolicyResult::DoesNotAdmit)
         .filter_map(|finding| index.network_policy(finding.namespace.as_deref()?, &finding.name))
         .collect();
     if let Some(policy) = isolating.iter().find(|policy| is_narrow(index, pod, policy)) {

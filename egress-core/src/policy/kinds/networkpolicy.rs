@@ -1,53 +1,74 @@
 //! `networking.k8s.io/v1` NetworkPolicy: isolation by selection, union of the rules.
 
-mod peers;
-mod ports;
-
-pub(in crate::policy) use peers::{NAMESPACE_NAME, describe as describe_peers};
-
-use super::Question;
+use super::compare::{Comparison, compare_peers, compare_ports, describe_peers, describe_ports};
+use super::{Question, finding};
 use crate::cluster::{NetworkPolicy, Rule};
-use crate::policy::truth::Truth;
+use crate::policy::ladder::Ruling;
+use crate::truth::Truth;
 use crate::verdict::{PolicyFinding, PolicyResult, Side};
 
 /// Rules beyond these are summed up in one sentence, unless they admit.
 const MAX_SENTENCES: usize = 50;
 
-/// The answer of one comparison, and the values compared, in words.
-pub(super) struct Comparison {
-    truth: Truth,
-    /// Empty where there is nothing to add to the description of the rule.
-    words: String,
-}
-
-impl Comparison {
-    fn new(truth: impl Into<Truth>, words: impl Into<String>) -> Self {
-        Self { truth: truth.into(), words: words.into() }
-    }
-}
-
 /// What every NetworkPolicy that isolates the pod in this direction says.
-pub(super) fn findings(question: &Question<'_>) -> Vec<PolicyFinding> {
-    let policies = question.index.network_policies_selecting(question.pod);
+pub(super) fn rulings(question: &Question<'_>) -> Vec<Ruling> {
+    let policies = question.policies::<NetworkPolicy>();
     policies
         .iter()
-        .filter(|policy| isolates(policy, question.side))
-        .map(|policy| find(policy, question))
+        .filter(|(policy, _)| isolates(policy, question.side))
+        .map(|(policy, _)| rule_on(policy, question))
         .collect()
-}
-
-/// This policy selects the pod and one of its rules admits the traffic.
-pub(super) fn admits(policy: &NetworkPolicy, question: &Question<'_>) -> bool {
-    policy.namespace == question.pod.namespace
-        && policy.selector.matches(&question.pod.labels)
-        && isolates(policy, question.side)
-        && find(policy, question).result == PolicyResult::Admits
 }
 
 fn isolates(policy: &NetworkPolicy, side: Side) -> bool {
     match side {
         Side::Egress => policy.isolates_egress,
         Side::Ingress => policy.isolates_ingress,
+    }
+}
+
+fn rule_on(policy: &NetworkPolicy, question: &Question<'_>) -> Ruling {
+    let mut finding = find(policy, question);
+    match exemption(question) {
+        Exemption::None => {}
+        Exemption::Always(why) => {
+            finding.result = PolicyResult::NotApplicable;
+            finding.why.truncate(1);
+            finding.why.push(why);
+        }
+        Exemption::Unknown(why) if finding.result == PolicyResult::DoesNotAdmit => {
+            finding.result = PolicyResult::Undecidable;
+            finding.why.push(why);
+        }
+        Exemption::Unknown(_) => {}
+    }
+    let admits = match finding.result {
+        PolicyResult::Admits | PolicyResult::NotApplicable => Truth::Yes,
+        PolicyResult::Undecidable => Truth::Unknown,
+        PolicyResult::DoesNotAdmit | PolicyResult::Denies => Truth::No,
+    };
+    Ruling { finding, admits, denies: Truth::No, isolates: Truth::Yes }
+}
+
+/// Traffic that no NetworkPolicy can stop.
+enum Exemption {
+    None,
+    Always(String),
+    Unknown(String),
+}
+
+/// A pod cannot be cut off from its own node (NetworkPolicy documentation, "What you can't do with network policies").
+fn exemption(question: &Question<'_>) -> Exemption {
+    match (question.is_own_node(), &question.peer.node) {
+        (Truth::Yes, Some(node)) => Exemption::Always(format!(
+            "{} is the pod's own node ({}), and traffic between a pod and its own node is always allowed",
+            question.peer.ip, node.name
+        )),
+        (Truth::Unknown, _) => Exemption::Unknown(
+            "it is not known which node the pod runs on, and traffic with its own node is always allowed"
+                .into(),
+        ),
+        _ => Exemption::None,
     }
 }
 
@@ -77,14 +98,7 @@ fn find(policy: &NetworkPolicy, question: &Question<'_>) -> PolicyFinding {
         let more = rest.iter().filter(|rule| rule.truth == Truth::No).count();
         why.push(format!("{more} more {} rules do not admit it", question.side));
     }
-    PolicyFinding {
-        kind: "NetworkPolicy".into(),
-        namespace: Some(policy.namespace.clone()),
-        name: policy.name.clone(),
-        side: question.side,
-        result,
-        why,
-    }
+    PolicyFinding { why, ..finding(policy, question, result) }
 }
 
 /// Why the policy has a say.
@@ -107,25 +121,14 @@ fn selection(policy: &NetworkPolicy, question: &Question<'_>) -> String {
 
 /// A rule admits what matches any of its peers and any of its ports.
 fn judge(policy: &NetworkPolicy, number: usize, rule: &Rule, question: &Question<'_>) -> Comparison {
-    let peers = peers::compare(&rule.peers, &policy.namespace, question);
-    let ports = ports::compare(&rule.ports, question);
-    let truth = peers.truth & ports.truth;
-    let preposition = match question.side {
-        Side::Egress => "to",
-        Side::Ingress => "from",
-    };
-    let what = format!(
-        "{} rule {} admits {} {preposition} {}",
+    let peers = compare_peers(&rule.peers, &policy.namespace, question);
+    let ports = compare_ports(&rule.ports, question);
+    Comparison::all(&[&peers, &ports]).after(format!(
+        "{} rule {} admits {} {} {}",
         question.side,
         number + 1,
-        ports::describe(&rule.ports, question),
-        peers::describe(&rule.peers, &policy.namespace),
-    );
-    let facts: Vec<&str> = [&peers, &ports]
-        .into_iter()
-        .filter(|part| part.truth == truth && !part.words.is_empty())
-        .map(|part| part.words.as_str())
-        .collect();
-    let words = if facts.is_empty() { what } else { format!("{what}; {}", facts.join(" and ")) };
-    Comparison { truth, words }
+        describe_ports(&rule.ports, question),
+        question.preposition(),
+        describe_peers(&rule.peers, &policy.namespace),
+    ))
 }

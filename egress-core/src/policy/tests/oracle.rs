@@ -145,6 +145,7 @@ pub(super) fn flow(index: &ClusterIndex, traffic: Traffic) -> PolicyFlow {
         to: index.resolve(to, port, protocol, NOW),
         port,
         protocol,
+        names: vec![],
     }
 }
 

@@ -1,17 +1,18 @@
 //! The ports of a rule against the port of the flow.
 
 use super::Comparison;
+use super::peers::listed;
 use crate::cluster::{PolicyPort, PortMatch};
 use crate::policy::kinds::Question;
-use crate::policy::truth::Truth;
 use crate::protocol::Protocol;
+use crate::truth::Truth;
 use crate::verdict::PeerKind;
 
 /// How many ports are written out.
 const MAX_DESCRIBED: usize = 6;
 
 /// Any of the ports; an empty list is every port of every protocol.
-pub(super) fn compare(ports: &[PolicyPort], question: &Question<'_>) -> Comparison {
+pub(in crate::policy::kinds) fn compare(ports: &[PolicyPort], question: &Question<'_>) -> Comparison {
     if ports.is_empty() {
         return Comparison::new(true, "");
     }
@@ -87,16 +88,11 @@ fn unknown_port(question: &Question<'_>) -> String {
 }
 
 /// `TCP 443`, `every port`, `TCP 80, UDP 53`.
-pub(super) fn describe(ports: &[PolicyPort], question: &Question<'_>) -> String {
+pub(in crate::policy::kinds) fn describe(ports: &[PolicyPort], question: &Question<'_>) -> String {
     if ports.is_empty() {
         return "every port".into();
     }
-    let mut words: Vec<String> =
-        ports.iter().take(MAX_DESCRIBED).map(|port| describe_one(port, question)).collect();
-    if ports.len() > MAX_DESCRIBED {
-        words.push(format!("{} more", ports.len() - MAX_DESCRIBED));
-    }
-    words.join(", ")
+    listed(ports.iter().map(|port| describe_one(port, question)), MAX_DESCRIBED)
 }
 
 fn describe_one(port: &PolicyPort, question: &Question<'_>) -> String {

@@ -4,7 +4,7 @@ use std::ops::BitAnd;
 
 /// Yes, no, or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Truth {
+pub(crate) enum Truth {
     /// It is not so.
     No,
     /// What would tell is not known.
@@ -30,7 +30,7 @@ impl BitAnd for Truth {
 
 impl Truth {
     /// Any of them: the strongest; `No` if there are none.
-    pub(super) fn any(all: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn any(all: impl IntoIterator<Item = Self>) -> Self {
         all.into_iter().max().unwrap_or(Self::No)
     }
 }
