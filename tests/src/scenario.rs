@@ -4,6 +4,7 @@ pub mod checks;
 mod compare;
 mod dns;
 mod firewall;
+mod hairpin;
 mod mesh;
 mod mtu;
 mod nat;
@@ -110,11 +111,12 @@ impl Scenario {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let groups: [fn() -> Vec<Scenario>; 16] = [
+    let groups: [fn() -> Vec<Scenario>; 17] = [
         policy::all,
         firewall::all,
         several::all,
         service::all,
+        hairpin::all,
         nat::all,
         route::all,
         mtu::all,

@@ -3,6 +3,7 @@
 pub(super) mod conntrack_full;
 pub(super) mod dns_failure;
 pub(super) mod firewall_drop;
+mod hairpin;
 pub(super) mod local_resource;
 pub(super) mod lost_answer;
 pub(super) mod mesh_blocked;

@@ -59,7 +59,10 @@ pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Eviden
             say(case.event.last, stage, text);
         }
         Outcome::Unanswered => {
-            let text = format!("{} sent {} times without an answer", packet, case.event.failed.max(1));
+            let text = match case.event.failed {
+                0 | 1 => format!("{packet} sent without an answer"),
+                times => format!("{packet} sent {times} times without an answer"),
+            };
             say(case.event.at, stage, text);
         }
         Outcome::Refused { ttl } => {

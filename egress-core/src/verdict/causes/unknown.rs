@@ -1,6 +1,6 @@
 //! `unknown`: a real failure that no cause explains, with the kernel's own words.
 
-use super::place;
+use super::{hairpin, place};
 use crate::decode::DropSeen;
 use crate::flow::Outcome;
 use crate::policy::Decision;
@@ -34,6 +34,10 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
     let new = |stage, summary| Judgement::new(Cause::Unknown, Confidence::Possible, stage, summary);
     match &case.event.outcome {
         Outcome::Dropped { drop, .. } => {
+            if let Some((summary, fix)) = hairpin::at_bridge(case, drop) {
+                let judgement = new(place::stage(case, drop), summary).with("kind", "hairpin");
+                return place::facts(judgement, case, drop).advise(fix);
+            }
             let summary = format!(
                 "The kernel dropped the {} to {}: {} in {} ({}); no known cause explains it.",
                 case.packet_word(),

@@ -70,6 +70,13 @@ pub(super) fn martian(case: &Case<'_>, drop: &DropSeen, role: DropRole) -> Optio
     let (source, destination) = (tuple.source.ip, tuple.destination.ip);
     let whose = whose(case, drop);
     let (why, fix) = match &*drop.reason {
+        // Somebody translated where it goes and not where it comes from.
+        "IP_LOCAL_SOURCE" if source == destination => (
+            format!(
+                "it was sent back to {destination}, the pod that had sent it, with its own address as source"
+            ),
+            super::super::hairpin::masquerade(case),
+        ),
         "IP_LOCAL_SOURCE" => (
             format!("its source {source} is an address of {whose} itself"),
             format!(
