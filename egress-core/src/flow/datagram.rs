@@ -324,7 +324,9 @@ impl Tracker {
         if dropped.site == DropSite::TooBig {
             self.sizes.dropped(seen, dropped, &mut self.connections, out);
         }
-        if !due {
+        // Sent with a short life, to see which router ends it: such questions are not counted where they leave the pod.
+        let probe = dropped.site == DropSite::Ttl && !self.datagrams.flows.contains_key(&client);
+        if !due || probe {
             return;
         }
         self.dns.dropped(&client, dropped, reply, seen.at);

@@ -105,6 +105,19 @@ pub(super) fn all() -> Vec<Scenario> {
         )
         .quiet(Duration::from_secs(6))
         .set_up(|lab, _| lab.serve_udp(Place::Internet, (STRIPE, 514), false)),
+        Scenario::new(
+            "noise-traceroute",
+            Topology::Routed,
+            "pings with a short life, again and again, to see which routers are on the way",
+            |run| {
+                let peer = STRIPE.v4.to_string();
+                for _ in 0..2 {
+                    run.must(Place::Client, &["echo", &peer, "--count", "1", "--ttl", "1"], "timeout")?;
+                }
+                run.must(Place::Client, &["echo", &peer, "--ttl", "2"], "answered").map(drop)
+            },
+        )
+        .quiet(Duration::from_secs(6)),
         Scenario::new("noise-echo", Topology::Bridge, "UDP that is answered, 50 times", |run| {
             let peer = format!("{}:7", STRIPE.v4);
             let args = ["send-udp", &peer, "--count", "50", "--answer", "2"];

@@ -18,6 +18,9 @@ pub struct Args {
     /// How many at most.
     #[arg(long, default_value_t = 2)]
     pub count: u16,
+    /// TTL (or hop limit) of the requests.
+    #[arg(long)]
+    pub ttl: Option<u8>,
 }
 
 /// Runs it and prints the result.
@@ -39,6 +42,9 @@ fn ask(args: &Args) -> io::Result<u64> {
         if args.peer.is_ipv6() { (libc::IPPROTO_ICMPV6, 128, 129) } else { (libc::IPPROTO_ICMP, 8, 0) };
     let any: IpAddr = if args.peer.is_ipv6() { [0_u16; 8].into() } else { [0_u8; 4].into() };
     let socket = RawSocket::bind(any, protocol)?;
+    if let Some(ttl) = args.ttl {
+        socket.set_ttl(ttl)?;
+    }
     let [.., high, low] = std::process::id().to_be_bytes();
     for sequence in 0..args.count {
         let [upper, lower] = sequence.to_be_bytes();

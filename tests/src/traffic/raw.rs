@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::short_lived::set;
+
 /// A raw socket of one IP protocol.
 #[derive(Debug)]
 pub(super) struct RawSocket {
@@ -33,6 +35,16 @@ impl RawSocket {
             }
         }
         Ok(socket)
+    }
+
+    /// What is sent from now on has this TTL (or hop limit).
+    pub(super) fn set_ttl(&self, ttl: u8) -> io::Result<()> {
+        let (level, option) = if self.v6 {
+            (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)
+        } else {
+            (libc::IPPROTO_IP, libc::IP_TTL)
+        };
+        set(&self.fd, level, option, &libc::c_int::from(ttl))
     }
 
     /// Sends what follows the IP header.

@@ -35,7 +35,8 @@ pub(super) fn connect(peer: SocketAddr, timeout: Duration, ttl: u32) -> io::Resu
     }
 }
 
-fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
+/// Sets an option of a socket.
+pub(super) fn set<T>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: the option's value is a live value of the size given.
     let result = unsafe {
