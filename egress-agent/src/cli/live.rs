@@ -26,14 +26,14 @@ pub(super) struct Live {
     /// What is followed, in words.
     what: String,
     kept: HashMap<String, Verdict>,
-    /// Lines drawn at the bottom.
-    drawn: usize,
+    /// Columns of the lines drawn at the bottom.
+    drawn: Vec<usize>,
 }
 
 impl Live {
     /// Nothing shown yet.
     pub(super) fn new(terminal: bool, what: String) -> Self {
-        Self { terminal, what, kept: HashMap::new(), drawn: 0 }
+        Self { terminal, what, kept: HashMap::new(), drawn: Vec::new() }
     }
 
     /// Shows a verdict that was made or revised.
@@ -43,7 +43,7 @@ impl Live {
         let cleared =
             before.is_some_and(|before| before.cause == verdict.cause) && verdict.state == State::Cleared;
         if !again || !self.terminal {
-            self.erase(ui)?;
+            self.erase(view, ui)?;
             if !again && !cleared {
                 writeln!(ui.out, "{}", render::verdict(&verdict, view))?;
             } else {
@@ -56,7 +56,7 @@ impl Live {
 
     /// Says something beside the verdicts, on standard error.
     pub(super) fn note(&mut self, text: &str, view: &View, ui: &mut Ui<'_>) -> io::Result<()> {
-        self.erase(ui)?;
+        self.erase(view, ui)?;
         ui.out.flush()?;
         writeln!(ui.err, "{text}")?;
         self.draw(view, ui)
@@ -65,21 +65,23 @@ impl Live {
     /// Draws the lines at the bottom anew: ages grow.
     pub(super) fn draw(&mut self, view: &View, ui: &mut Ui<'_>) -> io::Result<()> {
         if self.terminal {
-            self.erase(ui)?;
-            let lines = self.lines(view.now);
-            for line in &lines {
-                writeln!(ui.out, "{}", render::dim(&render::cut(line, view.width.saturating_sub(1)), view))?;
+            self.erase(view, ui)?;
+            for line in self.lines(view.now) {
+                let line = render::cut(&line, view.width.saturating_sub(1));
+                writeln!(ui.out, "{}", render::dim(&line, view))?;
+                self.drawn.push(render::columns(&line));
             }
-            self.drawn = lines.len();
         }
         ui.out.flush()
     }
 
-    fn erase(&mut self, ui: &mut Ui<'_>) -> io::Result<()> {
-        if self.drawn > 0 {
+    fn erase(&mut self, view: &View, ui: &mut Ui<'_>) -> io::Result<()> {
+        // A terminal that has become narrower has broken the lines.
+        let rows: usize =
+            self.drawn.drain(..).map(|columns| columns.max(1).div_ceil(view.width.max(1))).sum();
+        if rows > 0 {
             // Up to the first line that was drawn, and away with everything below.
-            write!(ui.out, "\u{1b}[{}A\r\u{1b}[J", self.drawn)?;
-            self.drawn = 0;
+            write!(ui.out, "\u{1b}[{rows}A\r\u{1b}[J")?;
         }
         Ok(())
     }
@@ -208,6 +210,17 @@ mod tests {
         assert_eq!(output.matches("  Why   ").count(), 1, "{output}");
         assert!(output.contains("\n02:00:31Z  fails        policy-drop  default/api-client"), "{output}");
         assert!(output.contains("\n02:00:31Z  works again  policy-drop  default/api-client"), "{output}");
+    }
+
+    #[test]
+    fn lines_that_a_narrower_terminal_has_broken_are_erased_whole() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut ui = Ui::for_tests(&mut out, &mut err, 80);
+        let mut live = Live::new(true, "any pod".to_owned());
+        live.show(counted_on(6), &View { width: 140, ..view() }, &mut ui).unwrap();
+        live.draw(&View { width: 50, ..view() }, &mut ui).unwrap();
+        // The first line has 49 columns, the second 101: one row and three.
+        assert!(String::from_utf8(out).unwrap().contains("\u{1b}[4A\r\u{1b}[J"));
     }
 
     #[test]

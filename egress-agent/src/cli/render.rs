@@ -9,7 +9,7 @@ mod text;
 mod verdict;
 
 pub(super) use status::{doctor, status, watched};
-pub(super) use text::{cut, dim};
+pub(super) use text::{columns, cut, dim};
 pub(super) use verdict::{in_a_line, verdict};
 
 use egress_core::time::Timestamp;

@@ -62,6 +62,9 @@ pub fn diagnose(options: &ProbeOptions) -> Vec<HookStatus> {
     }
 }
 
+/// Devices that a note names.
+const MAX_NAMED: usize = 6;
+
 fn refused(error: &ProbeError) -> Vec<HookStatus> {
     let note = error.to_string();
     load::hook_names()
@@ -83,7 +86,14 @@ pub(super) fn tap_status(taps: &Taps, role: DeviceRole) -> HookStatus {
         names.push(name);
         problems.extend(state.problem.iter().chain(&state.bypass).map(|text| format!("{name}: {text}")));
     }
-    let devices = if names.is_empty() { "no device yet".to_owned() } else { names.join(", ") };
+    let devices = match names.len() {
+        0 => "no device yet".to_owned(),
+        // A node may have hundreds: the status lists them.
+        many if many > MAX_NAMED => {
+            format!("{} and {} more", names[..MAX_NAMED].join(", "), many - MAX_NAMED)
+        }
+        _ => names.join(", "),
+    };
     let mut note = format!("{mechanism} on {devices}");
     let mut state = HookState::Attached;
     if !taps.is_tcx() {

@@ -47,7 +47,7 @@ impl Pen {
 }
 
 /// Columns that a text without ink takes: letters of some scripts take two, marks on letters none.
-pub(super) fn columns(text: &str) -> usize {
+pub(in super::super) fn columns(text: &str) -> usize {
     text.width()
 }
 
