@@ -28,6 +28,7 @@ use terminal::Ui;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::host::keep_one_heap();
     let arguments: Vec<_> = std::env::args_os().collect();
     let program = terminal::program(arguments.first().map(AsRef::as_ref));
     let command = Cli::command().name(program).bin_name(program);

@@ -33,6 +33,10 @@ pub struct FileSource {
     paths: Vec<PathBuf>,
     files: BTreeMap<PathBuf, File>,
     known: BTreeMap<ObjectRef, Object>,
+    /// With the place of the path given that led to each, as of the last merge.
+    places: BTreeMap<PathBuf, usize>,
+    /// Of objects that are in two files.
+    duplicates: Vec<Problem>,
     /// What is wrong now.
     problems: Vec<Problem>,
     /// When the files were last read without an error.
@@ -60,6 +64,8 @@ impl FileSource {
             paths: paths.to_vec(),
             files: BTreeMap::new(),
             known: BTreeMap::new(),
+            places: BTreeMap::new(),
+            duplicates: Vec::new(),
             problems: Vec::new(),
             as_of: Timestamp::default(),
         };
@@ -115,20 +121,30 @@ impl FileSource {
     /// Reads every file whose bytes changed, and returns what changed in the cluster.
     fn read(&mut self, scan: &Scan) -> Vec<ClusterChange> {
         let out_of_sight = |path: &Path| scan.problems.iter().any(|problem| path.starts_with(&problem.file));
+        let held = self.files.len();
         self.files.retain(|path, _| scan.files.contains_key(path) || out_of_sight(path));
+        let mut changed = self.files.len() < held;
         for path in scan.files.keys() {
-            let file = self.files.remove(path);
-            self.files.insert(path.clone(), File::read(path, file));
+            let before = self.files.remove(path);
+            let hash = before.as_ref().map(|file| file.hash);
+            let file = File::read(path, before);
+            changed |= Some(file.hash) != hash;
+            self.files.insert(path.clone(), file);
         }
-        let (objects, duplicates) = self.merge(&scan.files);
+        let mut changes = Vec::new();
+        if changed || self.places != scan.files {
+            self.places.clone_from(&scan.files);
+            let (objects, duplicates) = self.merge(&scan.files);
+            changes = difference(&self.known, &objects);
+            self.known = objects;
+            self.duplicates = duplicates;
+        }
         let in_files = self.files.values().flat_map(|file| &file.problems);
         let in_scan = scan.problems.iter().chain(&scan.unwatched);
-        self.problems = in_scan.chain(in_files).chain(&duplicates).cloned().collect();
+        self.problems = in_scan.chain(in_files).chain(&self.duplicates).cloned().collect();
         if self.problems.is_empty() {
             self.as_of = Timestamp(jiff::Timestamp::now().as_microsecond());
         }
-        let changes = difference(&self.known, &objects);
-        self.known = objects;
         changes
     }
 

@@ -209,7 +209,7 @@ pub(super) fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
         hooks.push(status);
     }
     drop((types, modules, kernel));
-    sys::give_memory_back();
+    crate::host::give_back_memory();
     Ok(Loaded {
         offsets: resolved.offsets,
         ebpf,

@@ -241,15 +241,6 @@ pub(super) fn ticks_per_second() -> u64 {
     }
 }
 
-/// Hands memory that was freed back to the kernel: the kernel's types are many megabytes, and needed once.
-pub(super) fn give_memory_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: the allocator's own function, with nothing to keep.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Inode number of the network namespace of this thread.
 pub(super) fn own_netns() -> io::Result<u32> {
     use std::os::unix::fs::MetadataExt;

@@ -67,6 +67,7 @@ impl Content {
         if let Err(error) = parsed {
             problems.push(problem(error.line, "", "", &error.message));
         }
+        content.objects.shrink_to_fit();
         if problems.is_empty() { Ok(content) } else { Err(problems) }
     }
 }

@@ -10,6 +10,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{FileSource, Scan};
+use crate::host;
 use crate::k8s::{Problem, SourceEvent};
 
 /// An edit is a burst of events; it is over when this long nothing happened.
@@ -86,8 +87,12 @@ impl FileSource {
         let follow = move || {
             while wait(&woken) {
                 let (scan, _) = folders.scan(&self.paths);
-                for event in self.reload(&scan) {
-                    sink(event);
+                let events = self.reload(&scan);
+                let changed = !events.is_empty();
+                events.into_iter().for_each(&sink);
+                if changed {
+                    // What parsing took.
+                    host::give_back_memory();
                 }
             }
         };
