@@ -1,6 +1,6 @@
 //! Whose counters: the pods that exist, and those that are gone and have their minute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use egress_core::tally::Tally;
@@ -14,8 +14,8 @@ use super::write::Snapshot;
 #[derive(Debug)]
 pub(super) struct Pods {
     pod_label: bool,
-    /// By namespace and name.
-    pods: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// By namespace and name: looked up for every event.
+    pods: HashMap<String, HashMap<String, Entry>>,
     /// Without the label `pod`: what pods that are gone left to their namespace and workload. A sum must not fall
     /// while one of its pods is there.
     left: BTreeMap<(String, String), Series>,
@@ -43,7 +43,7 @@ enum Life {
 
 impl Pods {
     pub(super) fn new(pod_label: bool) -> Self {
-        Self { pod_label, pods: BTreeMap::new(), left: BTreeMap::new() }
+        Self { pod_label, pods: HashMap::new(), left: BTreeMap::new() }
     }
 
     pub(super) fn verdict(&mut self, verdict: &Verdict) {
