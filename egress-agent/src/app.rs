@@ -15,7 +15,7 @@ use egress_core::verdict::Verdict;
 use crate::answers::{ExplainError, ExplainRequest, Explanation};
 use crate::cli::args::{CleanupArgs, DoctorArgs, RecordArgs, ReplayArgs, RunArgs, Sources};
 use crate::host;
-use crate::k8s::{Source, files::FileSource};
+use crate::k8s::{Source, api::ApiSource, files::FileSource};
 use crate::netlink::netns::Netns;
 use crate::probe::{self, ProbeOptions};
 use crate::status::AgentStatus;
@@ -110,10 +110,10 @@ pub fn explain(cluster_state: &[PathBuf], request: &ExplainRequest) -> Result<Ex
     answer::explain(&index, request)
 }
 
-/// The source of cluster state that the flags name.
-fn source(sources: &Sources) -> Result<Source> {
+/// The source of cluster state: the files that the flags name, else the API server of the cluster or the kubeconfig.
+fn source(sources: &Sources, node_name: &str) -> Result<Source> {
     if sources.cluster_state.is_empty() {
-        bail!("--cluster-state is needed: this version reads the cluster from files only");
+        return Ok(Source::Api(Box::new(ApiSource::find(node_name)?)));
     }
     match FileSource::load(&sources.cluster_state) {
         Ok(files) => Ok(Source::Files(files)),

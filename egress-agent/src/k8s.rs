@@ -1,7 +1,9 @@
 //! Where the cluster's state comes from, and its way into the types of `egress_core::cluster`.
 //!
-//! A source first gives everything it knows and then tells changes. Files ([`files::FileSource`]) are one source.
+//! A source first gives everything it knows and then tells changes: files ([`files::FileSource`]) and an API server
+//! ([`api::ApiSource`]) are sources, and what is fed from them cannot tell them apart.
 
+pub mod api;
 pub mod convert;
 pub mod files;
 mod problem;
@@ -19,11 +21,24 @@ pub enum SourceEvent {
     Problems(Vec<Problem>),
 }
 
-/// A source of cluster state. The API server becomes another one.
+/// A source of cluster state.
 #[derive(Debug)]
 pub enum Source {
     /// Manifests in files and folders.
     Files(files::FileSource),
+    /// An API server.
+    Api(Box<api::ApiSource>),
+}
+
+/// A source cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// Files.
+    #[error(transparent)]
+    Files(#[from] files::WatchError),
+    /// An API server.
+    #[error("cannot start the cluster watcher: {0}")]
+    Api(#[source] std::io::Error),
 }
 
 /// Keeps a source followed; dropping it ends that.
@@ -34,14 +49,21 @@ pub enum SourceWatch {
         /// The watch.
         _watch: files::FileWatch,
     },
+    /// An API server.
+    Api {
+        /// The watch.
+        _watch: api::ApiWatch,
+    },
 }
 
 impl Source {
-    /// Everything the source knows, ending with [`ClusterChange::Synced`].
+    /// Everything the source knows, ending with [`ClusterChange::Synced`]. An API server knows nothing until it is
+    /// followed.
     #[must_use]
     pub fn changes(&self) -> Vec<ClusterChange> {
         match self {
             Self::Files(files) => files.changes(),
+            Self::Api(_) => Vec::new(),
         }
     }
 
@@ -51,10 +73,11 @@ impl Source {
     /// It cannot be followed.
     pub fn watch(
         self,
-        sink: impl Fn(SourceEvent) + Send + 'static,
-    ) -> Result<SourceWatch, files::WatchError> {
+        sink: impl Fn(SourceEvent) + Send + Sync + 'static,
+    ) -> Result<SourceWatch, WatchError> {
         match self {
             Self::Files(files) => Ok(SourceWatch::Files { _watch: files.watch(sink)? }),
+            Self::Api(api) => Ok(SourceWatch::Api { _watch: api.watch(sink).map_err(WatchError::Api)? }),
         }
     }
 }

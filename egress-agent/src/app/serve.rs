@@ -77,14 +77,14 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
 }
 
 fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<Started> {
-    let source = source(sources)?;
+    let node_name = node_name(sources.node_name.as_deref());
+    let source = source(sources, &node_name)?;
     let netns = node_netns(sources.netns.as_deref())?;
     let watched = node_netns(sources.netns.as_deref())?;
     let shared = Shared {
         journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
         metrics: Arc::new(Metrics::new(pod_label)),
     };
-    let node_name = node_name(sources.node_name.as_deref());
     let options =
         Options { node_name, netns, record, force_clsact: false, trace_netfilter: sources.trace_netfilter };
     let engine = Engine::start(options, shared.clone())?;

@@ -78,7 +78,8 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Sources {
     /// Kubernetes objects from files or folders (what `kubectl get … -o yaml` prints), watched for change, in place of
-    /// an API server. May be repeated: objects of later ones replace those of the same name in earlier ones.
+    /// an API server. May be repeated: objects of later ones replace those of the same name in earlier ones [default:
+    /// the API server of the cluster this runs in, then the kubeconfig's].
     #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
     pub cluster_state: Vec<PathBuf>,
     /// Name of this node in the cluster [default: the variable NODE_NAME, then the host name].

@@ -168,10 +168,11 @@ impl Run {
                 Message::Node(change) => self.node(change),
                 Message::Source(SourceEvent::Changes(changes)) => self.cluster(changes),
                 Message::Source(SourceEvent::Problems(problems)) => {
-                    self.source_problems = problems.iter().map(ToString::to_string).collect();
-                    for problem in &self.source_problems {
+                    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                    for problem in problems.iter().filter(|problem| !self.source_problems.contains(problem)) {
                         tracing::warn!("{problem}");
                     }
+                    self.source_problems = problems;
                 }
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
                 Message::Reader(reader) => self.reader = Some(reader),

@@ -1,12 +1,12 @@
-//! What is wrong with a manifest: one line that names the thing.
+//! What is wrong with cluster state or its source: one line that names the thing.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Something wrong with a file, or with an object in it.
+/// Something wrong with a source, or with an object in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file or folder.
+    /// The file or folder; the URL of an API server.
     pub file: PathBuf,
     /// Line of the error, or the first line of the object's document; 0 if it concerns the whole file.
     pub line: usize,

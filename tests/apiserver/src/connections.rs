@@ -32,6 +32,7 @@ pub(crate) async fn serve(
                 if *reachable.borrow() {
                     connections.spawn(connection(stream, tls.clone(), Arc::clone(&shared)));
                 } else {
+                    shared.requests.note("connect", "");
                     // Without lingering the close is a reset; where that cannot be had it is an end without an answer.
                     let _ = reset(stream);
                 }

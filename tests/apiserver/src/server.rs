@@ -264,7 +264,7 @@ impl ApiServer {
         let _ = self.shared.disturbances.send((resource.to_owned(), disturbance));
     }
 
-    /// Out of reach: every connection breaks, and new ones are reset.
+    /// Out of reach: every connection breaks, and new ones are reset (and counted, as `connect` of nothing).
     pub fn begin_outage(&self) {
         self.reachable.send_replace(false);
     }
