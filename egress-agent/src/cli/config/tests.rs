@@ -108,5 +108,9 @@ fn every_setting_is_in_the_reference_and_no_more() {
     let page = reference::page();
     let documented: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert!(documented.contains(&"uplink") && documented.contains(&"metrics-listen"), "{documented:?}");
-    assert!(!documented.contains(&"config") && !documented.contains(&"record"), "{documented:?}");
+    for not in ["config", "check", "color", "record"] {
+        assert!(!documented.contains(&not), "{documented:?}");
+    }
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    parse(example).unwrap();
 }
