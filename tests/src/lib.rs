@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod cleanup;
 pub mod client;
 pub mod cluster;
+pub mod container;
 pub mod demo;
 pub mod enforce;
 pub mod expect;

@@ -6,6 +6,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod fuzz;
+mod image;
 mod proto;
 mod setup;
 mod test;
@@ -35,6 +36,10 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes what follows from the manifests and alert rules: the PrometheusRule, the README's facts.
+    Deploy(deploy::Args),
+    /// A container image with nothing in it but the agent, as an OCI archive.
+    Image(image::Args),
     /// Generates the gRPC code anew.
     Proto {
         /// Only prove that it is fresh.
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         Task::BuildEbpf => build_ebpf::run().map(|_| ()),
         Task::Demo => demo::run(),
         Task::Docs { check } => docs::run(check),
+        Task::Deploy(args) => deploy::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Proto { check } => proto::run(check),
         Task::Test(args) => test::run(&args),
         Task::Verifier(args) => verifier::run(&args),

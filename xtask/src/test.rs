@@ -23,7 +23,7 @@ pub(crate) struct Args {
 enum Part {
     /// Format, lints, unit tests: no root, no eBPF toolchain.
     Unit,
-    /// What a cluster installs: alert rules (no root).
+    /// What a cluster installs: alert rules, manifests (no root).
     Deploy,
     /// Arbitrary input for every parser: no root, a C++ compiler.
     Fuzz(fuzz::Args),
@@ -106,6 +106,9 @@ fn cargo(args: &[&str]) -> Result<()> {
 fn install(tally: &mut Tally) {
     step("alert rules");
     tally.one("alert rules", deploy::alerts());
+    step("manifests");
+    tally.one("manifests", deploy::validate());
+    tally.one("what follows from manifests", deploy::run(&deploy::Args { check: true }));
 }
 
 /// The probe's tests, with the eBPF programs inside. When everything runs they are among the unit tests.
@@ -138,18 +141,25 @@ fn lab(tally: &mut Tally, args: &[String]) {
         );
         return;
     }
-    match prepare_lab() {
+    match prepare_lab(args) {
         Ok(mut lab) => tally.run("lab", lab.args(args)),
         Err(error) => tally.one("lab", Err(error)),
     }
 }
 
-/// Installs and builds what the lab needs.
-fn prepare_lab() -> Result<Command> {
+/// Installs and builds what the lab needs, and for the sandbox where it is among the scenarios.
+fn prepare_lab(args: &[String]) -> Result<Command> {
     setup::ensure(setup::LAB)?;
     setup::build()?;
     let mut lab = Command::new(setup::binaries()?.join("egress-lab"));
-    lab.arg("test").env("PATH", unpacked::path_with(&deploy::prometheus()?));
+    let mut programs = vec![deploy::prometheus()?];
+    let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+    if filters.peek().is_none() || filters.any(|filter| "sandbox".contains(filter.as_str())) {
+        let (folder, runtime) = deploy::sandbox()?;
+        programs.extend(runtime);
+        lab.env("EGRESS_DEPLOY", folder);
+    }
+    lab.arg("test").env("PATH", unpacked::path_with(&programs));
     Ok(lab)
 }
 

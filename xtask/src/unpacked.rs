@@ -57,8 +57,11 @@ fn download(package: &str, folder: &Path) -> Result<PathBuf> {
         .with_context(|| format!("apt-get left no archive of {package}"))
 }
 
-/// `PATH` with a folder more at its end.
-pub(crate) fn path_with(folder: &Path) -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    format!("{path}:{}", folder.display())
+/// `PATH` with more folders at its end.
+pub(crate) fn path_with(folders: &[PathBuf]) -> String {
+    let mut path = std::env::var("PATH").unwrap_or_default();
+    for folder in folders {
+        path.push_str(&format!(":{}", folder.display()));
+    }
+    path
 }

@@ -7,6 +7,7 @@ mod interfaces;
 mod kill;
 mod lab;
 mod monitoring;
+mod sandbox;
 
 use anyhow::Result;
 
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Check> {
     checks.extend(input::all());
     checks.push(interfaces::check());
     checks.push(monitoring::check());
+    checks.push(sandbox::check());
     checks.push(kill::check());
     checks.push(hostile::check());
     checks.push(flood::check());
