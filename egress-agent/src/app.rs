@@ -13,6 +13,7 @@ use egress_core::time::Mono;
 use egress_core::verdict::Verdict;
 
 use crate::answers::{ExplainError, ExplainRequest, Explanation};
+use crate::cgroups::{self, Roots};
 use crate::cli::args::{CleanupArgs, DoctorArgs, RecordArgs, ReplayArgs, RunArgs, Sources};
 use crate::host;
 use crate::k8s::{Source, api::ApiSource, files::FileSource};
@@ -74,6 +75,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<AgentStatus> {
         }),
         Err(_) => inside(),
     };
+    let hooks =
+        hooks.into_iter().chain(cgroups::diagnose(&Roots::find(args.cgroup_root.as_deref()))).collect();
     Ok(AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: host::kernel_release(),

@@ -18,6 +18,7 @@ use egress_core::node::NodeChange;
 use tokio::sync::oneshot;
 
 use crate::answers::{Journal, LocalPod};
+use crate::cgroups::{Found, Roots};
 use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
@@ -42,6 +43,8 @@ pub struct Options {
     pub force_clsact: bool,
     /// Attach to the chains of nftables.
     pub trace_netfilter: bool,
+    /// Where cgroups are.
+    pub cgroups: Roots,
 }
 
 /// What reaches the engine from elsewhere.
@@ -55,6 +58,10 @@ pub enum Message {
     Conntrack(Conntrack),
     /// Whoever reads states of the kernel.
     Reader(Reader),
+    /// The network namespace of a pod's processes.
+    PodNamespace(Found),
+    /// The namespaces of other processes may not be looked at; says the kernel's error.
+    NamespacesClosed(String),
     /// What is going on?
     Status(oneshot::Sender<AgentStatus>),
     /// Is there such a pod?

@@ -15,6 +15,12 @@ pub fn monotonic() -> Mono {
     Mono(u64::try_from(clock(libc::CLOCK_MONOTONIC)).unwrap_or(0))
 }
 
+/// Nanoseconds since the machine was started, those in which it slept included.
+#[must_use]
+pub fn since_boot() -> u64 {
+    u64::try_from(clock(libc::CLOCK_BOOTTIME)).unwrap_or(0)
+}
+
 /// The wall clock.
 #[must_use]
 pub fn wall_clock() -> Timestamp {

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod app;
+pub mod cgroups;
 pub mod cli;
 pub mod engine;
 pub mod export;

@@ -37,6 +37,13 @@ pub mod flags {
     pub const CT_CONFIRMED: u16 = 1 << 7;
     /// `len` and `mark` of a socket state's header are filled: payload bytes received and sent.
     pub const HAS_BYTES: u16 = 1 << 8;
+    /// The socket's namespace is none that is known: the record is there because the local address is a local pod's.
+    /// Other namespaces of the machine may have the same address.
+    pub const BY_ADDRESS: u16 = 1 << 9;
+    /// `pid` and `comm` of a socket state are those of the process that dials.
+    pub const HAS_DIALLER: u16 = 1 << 10;
+    /// `len` of a socket state's header is `snd_una`: the initial sequence number, or one more if that was acknowledged.
+    pub const HAS_SEQ: u16 = 1 << 11;
 }
 
 /// What follows a [`RecordHeader`].
@@ -298,7 +305,8 @@ pub struct RetransmitRecord {
 }
 
 /// A TCP (or other inet) socket changed its state. With [`flags::HAS_BYTES`] the header's `len` is
-/// `tcp_sock.bytes_received` and its `mark` is `tcp_sock.bytes_sent`, each at most `u32::MAX`.
+/// `tcp_sock.bytes_received` and its `mark` is `tcp_sock.bytes_sent`, each at most `u32::MAX`; with [`flags::HAS_SEQ`]
+/// its `len` is `tcp_sock.snd_una`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SockStateRecord {

@@ -54,3 +54,16 @@ pub enum ClusterChange {
         at: Timestamp,
     },
 }
+
+impl ClusterChange {
+    /// Kind of the objects that change; `None` for news of the source.
+    #[must_use]
+    pub fn kind(&self) -> Option<ObjectKind> {
+        match self {
+            Self::Apply { object } => Some(object.reference().kind),
+            Self::Delete { object } => Some(object.kind),
+            Self::Reset { kind, .. } => Some(*kind),
+            Self::Synced { .. } => None,
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod dns;
 mod event;
 mod ids;
 mod lookup;
+mod own;
 mod size;
 mod stall;
 mod tcp;
@@ -26,6 +27,7 @@ pub use dns::{
     AnswerSize, Closed, DnsFailure, DnsOutcome, Facts, Link, LinkOutcome, Response, Stray, TcpFate,
 };
 pub use event::{DivertedEnd, DivertedFailure, DropRole, FlowEvent, Journey, Outcome, Sighting};
+pub use own::Own;
 pub use size::{Alive, Gap, IcmpFate, SizeKind, TooBig};
 pub use unroutable::{Unroutable, Unroutables};
 
@@ -93,6 +95,18 @@ impl Tracker {
     /// A pod's network namespace.
     pub fn know_netns(&mut self, ip: IpAddr, netns: u32) {
         self.dns.know_netns(ip, netns);
+    }
+
+    /// A SYN with this number, of a connection with these addresses, came by this tap.
+    #[must_use]
+    pub fn left_pod(&self, client: &Tuple, isn: u32, tap: Tap) -> bool {
+        self.attempts.came_by(client, isn, tap)
+    }
+
+    /// A drop or an error was told of the attempt with these addresses.
+    #[must_use]
+    pub fn explains(&self, client: &Tuple) -> bool {
+        self.attempts.explains(client)
     }
 
     /// A pod is gone.

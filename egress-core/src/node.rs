@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Protocol;
+use crate::time::Mono;
 use crate::verdict::SocketAddress;
 
 pub use attribution::Attribution;
@@ -50,6 +51,39 @@ pub enum NodeChange {
     Reading(Reading),
     /// Who filters at a place that was asked for.
     Filtering(FilterAnswer),
+    /// Whose a socket is that was asked for.
+    Owner(OwnerAnswer),
+}
+
+/// Asks whose a socket is: by its cgroup, else by the process that dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OwnerQuery {
+    /// cgroup v2 id: the inode number of its directory; 0 where unknown.
+    pub cgroup: u64,
+    /// Process in the host's numbering, 0 where unknown.
+    pub pid: u32,
+    /// When it dialled: a process that began later is another one.
+    pub at: Mono,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerAnswer {
+    /// What was asked.
+    pub query: OwnerQuery,
+    /// The pod, if it is one's.
+    pub owner: Option<Owner>,
+    /// The process told, not the cgroup of the socket.
+    pub by_process: bool,
+}
+
+/// Whose a cgroup is, as the container runtime names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// UID of the pod; of a static pod the hash of its manifest.
+    pub pod_uid: String,
+    /// Id of the container; `None` for the pod's own cgroup.
+    pub container: Option<String>,
 }
 
 /// Devices, addresses and routes of the node's namespace.

@@ -7,6 +7,7 @@ mod count;
 mod drift;
 mod filters;
 mod frame;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod unroutable;
@@ -18,19 +19,22 @@ use std::time::Duration;
 
 use askers::AskersChange;
 
-use crate::cluster::ClusterChange;
+use crate::cluster::{ClusterChange, ObjectKind};
 use crate::decode::{
     Aggregated, Application, DropSite, FilterKind, KernelNames, Observation, PacketSeen, Seen, Tap, decode,
 };
-use crate::flow::{DnsOutcome, FlowEvent, Outcome, Tracker, Unroutables};
-use crate::identity::ClusterIndex;
+use crate::flow::{DnsOutcome, FlowEvent, Outcome, Own, Tracker, Unroutables};
+use crate::identity::{ClusterIndex, Owners};
 use crate::input::Input;
 use crate::names::DnsNames;
 use crate::node::{ConntrackAnswer, ConntrackQuery, FilterQuery, NodeChange, NodeState, Question, Readings};
 use crate::reach::Reach;
+use crate::sockets::Sockets;
 use crate::tally::Tally;
 use crate::time::{ClockOffset, Mono};
 use crate::verdict::{Book, Cause, SocketAddress, Subject, Verdict};
+
+pub use sockets::{Learned, Witness};
 
 /// Conntrack questions kept at most until they are taken.
 const QUESTIONS: usize = 1024;
@@ -49,6 +53,12 @@ pub struct Pipeline {
     node: NodeState,
     tracker: Tracker,
     unroutable: Unroutables,
+    own: Own,
+    sockets: Sockets,
+    owners: Owners,
+    learned: Vec<Learned>,
+    /// There are pods of this node on the host's network.
+    has_host_pods: bool,
     dns_names: DnsNames,
     reach: Reach,
     book: Book,
@@ -84,6 +94,11 @@ impl Pipeline {
             node: NodeState::default(),
             tracker: Tracker::default(),
             unroutable: Unroutables::default(),
+            own: Own::default(),
+            sockets: Sockets::default(),
+            owners: Owners::default(),
+            learned: Vec::new(),
+            has_host_pods: false,
             dns_names: DnsNames::default(),
             reach: Reach::default(),
             book: Book::default(),
@@ -194,6 +209,9 @@ impl Pipeline {
             return;
         }
         self.name_chain(&mut seen);
+        if !self.note_socket(&seen) {
+            return;
+        }
         self.count(&seen);
         match &seen.seen {
             Seen::Packet(packet) => self.note_packet(&seen, packet),
@@ -201,9 +219,6 @@ impl Pipeline {
             Seen::Aggregated(counted) => self.add_counted(&seen, counted),
             Seen::Drop(drop) if drop.site == DropSite::Filter(FilterKind::Nftables) => {
                 self.node.note_rules_free_packets();
-            }
-            Seen::SockState(state) if seen.netns == self.node.netns() => {
-                self.reach.note_node_socket(state, seen.at);
             }
             Seen::Lost(loss) => {
                 self.losses.push_back((seen.at, loss.count));
@@ -231,7 +246,11 @@ impl Pipeline {
     fn cluster(&mut self, change: ClusterChange, at: Mono) {
         self.drift.note_change(&change, at);
         let askers = AskersChange::of(&change, &self.index);
+        let of_pods = change.kind() == Some(ObjectKind::Pod);
         self.index.apply(change, at);
+        if of_pods {
+            self.has_host_pods = self.index.host_pods().next().is_some();
+        }
         self.know_askers(askers);
     }
 
@@ -261,12 +280,16 @@ impl Pipeline {
             }
             NodeChange::Conntrack(answer) => self.translated(&answer),
             NodeChange::Reading(reading) => self.answered(reading, at),
+            NodeChange::Owner(answer) => self.owned(answer, at),
         }
     }
 
     /// What a packet shows beside its flow: names, and that a device carries traffic.
     fn note_packet(&mut self, seen: &Observation, packet: &PacketSeen) {
         self.node.note_traffic(seen.ifindex, packet.tap);
+        if self.has_host_pods {
+            self.own.packet(seen, packet, |ip| self.node.is_own(ip));
+        }
         let tuple = packet.packet.tuple;
         let opens = packet.packet.is_syn() || (tuple.protocol == 17 && tuple.destination.port == 53);
         if packet.tap == Tap::PodOut && opens {
@@ -316,6 +339,7 @@ impl Pipeline {
                     self.judge_waiting_of(&event.client);
                     self.clear(&event.client, Some(&failure.name), event.at, any_size);
                 }
+                _ if self.is_told_by_socket(&event) => {}
                 _ => self.judge_informed(event),
             }
         }

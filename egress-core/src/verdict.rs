@@ -3,6 +3,7 @@
 mod book;
 mod case;
 mod causes;
+mod dialler;
 mod distance;
 mod evidence;
 mod hints;
@@ -14,6 +15,7 @@ pub(crate) mod questions;
 pub use book::{Book, Subject};
 pub use case::Case;
 pub(crate) use causes::place::owner::enforces_policies;
+pub use dialler::Dialler;
 pub use evidence::evidence;
 pub use hints::{Surroundings, hint};
 pub use judge::{Judgement, judge};

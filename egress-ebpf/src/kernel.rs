@@ -256,6 +256,13 @@ impl Sock {
         if at == ABSENT { 0 } else { read_u32(self.address() + u64::from(at)) }
     }
 
+    /// `snd_una`, where the kernel's types tell where it is.
+    #[inline(always)]
+    pub fn known_unacknowledged(self) -> Option<u32> {
+        let at = offset!(tcp_snd_una);
+        if at == ABSENT { None } else { read(self.address() + u64::from(at)) }
+    }
+
     /// `mss_cache`
     #[inline(always)]
     pub fn mss(self) -> u32 {

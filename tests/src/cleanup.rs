@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, bail};
 
-use crate::netns;
+use crate::{cgroup, netns};
 
 /// What every name of ours begins with.
 const PREFIX: &str = "eg-";
@@ -118,6 +118,9 @@ fn remove(tag: &str) {
                 netns::remove(&name);
             }
         }
+    }
+    if let Some(root) = cgroup::root() {
+        cgroup::remove(&root.join(tag));
     }
     // Gone already is fine.
     let _ = fs::remove_dir_all(folder(tag));

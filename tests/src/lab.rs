@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::bpf::Shot;
+use crate::cgroup::PodCgroup;
 use crate::cleanup;
 use crate::client::Client;
 use crate::cluster::ClusterState;
@@ -25,6 +27,7 @@ const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Lab {
     servers: Vec<Process>,
     programs: Vec<Shot>,
+    cgroups: Vec<PodCgroup>,
     /// The pods: client, server, coredns.
     pub pods: Vec<PodNetns>,
     /// The node's namespace.
@@ -84,6 +87,7 @@ impl Lab {
         Ok(Self {
             servers: Vec::new(),
             programs: Vec::new(),
+            cgroups: Vec::new(),
             pods,
             node,
             internet,
@@ -128,6 +132,38 @@ impl Lab {
             Place::Internet => &self.internet,
             Place::Far => self.far.as_ref().unwrap_or(&self.internet),
         }
+    }
+
+    /// Gives a pod a UID that no other lab's has and a container of this id, and changes its object further.
+    pub fn change_identity(
+        &self,
+        pod: &str,
+        container_id: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<()> {
+        let uid = self.pod_uid(pod);
+        self.cluster.change_pod(pod, |object| {
+            object["metadata"]["uid"] = json!(uid);
+            let id = format!("containerd://{container_id}");
+            object["status"]["containerStatuses"] =
+                json!([{"name": pod, "containerID": id, "ready": true, "image": "", "imageID": "", "restartCount": 0}]);
+            change(object);
+        })
+    }
+
+    /// The cgroup of such a pod's container, made if it is not there: what a process moves to.
+    pub fn cgroup_of(&mut self, pod: &str, container_id: &str) -> Result<String> {
+        let cgroup = PodCgroup::create(&self.tag, &self.pod_uid(pod), container_id)?;
+        let folder = cgroup.folder().display().to_string();
+        self.cgroups.push(cgroup);
+        Ok(folder)
+    }
+
+    /// A UID of this lab alone: other labs' agents see the same cgroup tree.
+    fn pod_uid(&self, pod: &str) -> String {
+        let mut numbers = self.tag.split('-').filter_map(|part| part.parse::<u32>().ok());
+        let (process, lab) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        format!("{process:08x}-{:04x}-4000-8000-{:012x}", lab & 0xffff, pod.len())
     }
 
     /// Keeps a program attached as long as the lab stands.

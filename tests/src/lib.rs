@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod cgroup;
 pub mod cleanup;
 pub mod client;
 pub mod cluster;

@@ -5,6 +5,7 @@ mod compare;
 mod dns;
 mod firewall;
 mod hairpin;
+mod identity;
 mod mesh;
 mod mtu;
 mod nat;
@@ -111,7 +112,7 @@ impl Scenario {
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let groups: [fn() -> Vec<Scenario>; 17] = [
+    let groups: [fn() -> Vec<Scenario>; 18] = [
         policy::all,
         firewall::all,
         several::all,
@@ -127,6 +128,7 @@ pub fn all() -> Vec<Scenario> {
         mesh::all,
         upstream::all,
         compare::all,
+        identity::all,
         unknown::all,
         noise::all,
     ];

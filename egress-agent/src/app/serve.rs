@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::answer::EngineAnswers;
 use super::{node_name, node_netns, source};
 use crate::answers::Journal;
+use crate::cgroups::Roots;
 use crate::cli::args::{RecordArgs, RunArgs, Sources};
 use crate::engine::{Engine, Message, Options, Outbox, Shared};
 use crate::export::grpc::{self, Listener};
@@ -85,8 +86,14 @@ fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<
         journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
         metrics: Arc::new(Metrics::new(pod_label)),
     };
-    let options =
-        Options { node_name, netns, record, force_clsact: false, trace_netfilter: sources.trace_netfilter };
+    let options = Options {
+        node_name,
+        netns,
+        record,
+        force_clsact: false,
+        trace_netfilter: sources.trace_netfilter,
+        cgroups: Roots::find(sources.cgroup_root.as_deref()),
+    };
     let engine = Engine::start(options, shared.clone())?;
     let outbox = &engine.outbox;
     let network = network::watch(&watched, sources.uplink.clone(), to_engine(outbox))

@@ -91,6 +91,10 @@ pub struct Sources {
     /// Device towards the outside [default: those of the default routes]. May be repeated.
     #[arg(long, value_name = "DEVICE")]
     pub uplink: Vec<String>,
+    /// The tree of cgroups v2, whose directories name pods and containers [default: where it is mounted]. In a container
+    /// this is the host's, mounted somewhere.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub cgroup_root: Option<PathBuf>,
     /// Have the kernel say which chain of nftables dropped a packet. Costs every packet that goes through a chain a
     /// little; `doctor` says whether this kernel can.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false)]
@@ -275,6 +279,9 @@ pub struct DoctorArgs {
     /// Device towards the outside [default: those of the default routes]. May be repeated.
     #[arg(long, value_name = "DEVICE")]
     pub uplink: Vec<String>,
+    /// The tree of cgroups v2 [default: where it is mounted].
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub cgroup_root: Option<PathBuf>,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: PlainOutput,

@@ -1,7 +1,6 @@
 //! Answers who filters at a place where a packet was dropped, from a thread of its own: nobody on the packet path
 //! waits for the kernel.
 
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use egress_core::node::{FilterAnswer, FilterQuery, NodeChange};
@@ -19,8 +18,8 @@ const QUEUE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) query: FilterQuery,
-    /// Where the pod's namespace is; `None`: the node's.
-    pub(super) pod: Option<PathBuf>,
+    /// The pod's namespace; `None`: the node's.
+    pub(super) pod: Option<Netns>,
     /// Ids of the agent's own programs.
     pub(super) ours: Vec<u32>,
 }
@@ -52,9 +51,8 @@ impl Filtering {
 
 fn answer(node: &Netns, question: &Question) -> Result<FilterAnswer, crate::netlink::NetlinkError> {
     let Question { query, pod, ours } = question;
-    let pod = pod.as_ref().map(Netns::open).transpose()?;
     // The node's are followed, but iptables-legacy tells no changes.
-    let filters = match &pod {
+    let filters = match pod {
         Some(pod) => Some(filters::read(pod)?),
         None if query.device == 0 => Some(filters::read(node)?),
         None => None,

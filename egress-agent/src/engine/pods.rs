@@ -1,8 +1,10 @@
 //! Keeps the kernel's filter maps in step with the local pods: their addresses and namespaces, each pod a slot.
 
+mod learning;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use egress_common::{NETNS_POD, NetnsEntry};
 use egress_core::cluster::{Pod, PodRef};
@@ -15,10 +17,29 @@ use crate::probe::{Probe, ProbeError};
 /// What the kernel was told of one pod.
 #[derive(Debug)]
 struct Told {
+    uid: String,
+    /// UIDs by which the runtime may call it.
+    uids: Vec<String>,
     slot: u32,
     ips: Vec<IpAddr>,
+    /// The path that the pod's object names.
     netns_path: Option<String>,
     netns: Option<u32>,
+    /// How its namespace became known.
+    way: Way,
+    /// Times that its processes were asked for.
+    asked: u32,
+}
+
+/// How a pod's namespace became known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    /// Its object names the path, or nothing is known.
+    Named,
+    /// A process of the pod shows it, here.
+    Process(PathBuf),
+    /// Sockets showed it.
+    Socket,
 }
 
 /// What bringing the kernel in step showed.
@@ -38,12 +59,22 @@ pub(super) struct PodTable {
     told: BTreeMap<PodRef, Told>,
     free: BTreeSet<u32>,
     problems: HashMap<PodRef, String>,
+    /// Why other processes' namespaces cannot be looked at.
+    closed: Option<String>,
+    /// The node's own namespace.
+    node: u32,
 }
 
 impl PodTable {
     /// A table with this many slots.
-    pub(super) fn new(slots: u32) -> Self {
-        Self { told: BTreeMap::new(), free: (0..slots).collect(), problems: HashMap::new() }
+    pub(super) fn new(slots: u32, node: u32) -> Self {
+        Self {
+            told: BTreeMap::new(),
+            free: (0..slots).collect(),
+            problems: HashMap::new(),
+            closed: None,
+            node,
+        }
     }
 
     /// What is wrong with single pods, in words.
@@ -51,15 +82,15 @@ impl PodTable {
         self.problems.values()
     }
 
-    /// Where the network namespace of this inode number is, if it is a pod's.
-    pub(super) fn netns_path(&self, netns: u32) -> Option<&Path> {
-        let told = self.told.values().find(|told| told.netns == Some(netns))?;
-        told.netns_path.as_deref().map(Path::new)
-    }
-
-    /// The namespace of a pod, by its inode number.
+    /// The namespace of a pod, by its inode number, if it can be opened.
     pub(super) fn netns(&self, inode: u32) -> Option<Netns> {
-        Netns::open(self.netns_path(inode)?).ok().filter(|netns| netns.inode() == inode)
+        let told = self.told.values().find(|told| told.netns == Some(inode))?;
+        let path = match &told.way {
+            Way::Named => told.netns_path.as_deref().map(Path::new)?,
+            Way::Process(path) => path,
+            Way::Socket => return None,
+        };
+        Netns::open(path).ok().filter(|netns| netns.inode() == inode)
     }
 
     /// Brings the kernel in step with the index.
@@ -72,6 +103,12 @@ impl PodTable {
         let gone: Vec<PodRef> = self.told.keys().filter(|pod| !local.contains_key(*pod)).cloned().collect();
         for pod in &gone {
             self.forget(pod, probe);
+        }
+        // Another pod under the same name has another namespace.
+        for (name, pod) in &local {
+            if self.told.get(name).is_some_and(|told| told.uid != pod.uid) {
+                self.forget(name, probe);
+            }
         }
         let come = local.keys().filter(|pod| !self.told.contains_key(*pod)).cloned().collect();
         let mut learned = Vec::new();
@@ -104,7 +141,16 @@ impl PodTable {
                 self.problems.insert(name, text);
                 return;
             };
-            let told = Told { slot, ips: Vec::new(), netns_path: None, netns: None };
+            let told = Told {
+                uid: pod.uid.clone(),
+                uids: std::iter::once(pod.uid.clone()).chain(pod.static_uid.clone()).collect(),
+                slot,
+                ips: Vec::new(),
+                netns_path: None,
+                netns: None,
+                way: Way::Named,
+                asked: 0,
+            };
             self.told.insert(name.clone(), told);
         }
         let Some(told) = self.told.get_mut(&name) else { return };
@@ -117,12 +163,22 @@ impl PodTable {
         for ip in told.ips.iter().filter(|ip| !pod.ips.contains(ip)) {
             removed(probe.remove_pod_ip(*ip));
         }
+        // A new sandbox: whatever showed the old namespace says nothing of it.
+        let moved = !told.ips.is_empty() && !told.ips.iter().any(|ip| pod.ips.contains(ip));
+        if moved && told.way != Way::Named {
+            told.way = Way::Named;
+            told.asked = 0;
+            if let Some(old) = told.netns.take() {
+                removed(probe.remove_netns(old));
+            }
+        }
         told.ips.clone_from(&pod.ips);
         if told.netns_path != pod.netns_path || (told.netns.is_none() && pod.netns_path.is_some()) {
             if let Some(old) = told.netns.take() {
                 removed(probe.remove_netns(old));
             }
             told.netns_path.clone_from(&pod.netns_path);
+            told.way = Way::Named;
             if let Some(path) = &pod.netns_path {
                 match Netns::open(Path::new(path)) {
                     Ok(netns) => {

@@ -29,6 +29,9 @@ pub(super) fn status(run: &Run) -> AgentStatus {
             }
         })
         .collect();
+    let mut hooks = run.probe.hooks();
+    hooks.push(run.pods.namespaces());
+    hooks.push(run.cgroup_status.clone());
     let mut problems = run.source_problems.clone();
     problems.extend(run.pods.problems().cloned());
     problems.extend(run.attach_problems.iter().map(|(_, text)| text.clone()));
@@ -40,7 +43,7 @@ pub(super) fn status(run: &Run) -> AgentStatus {
         watching_since: run.watching_since.to_string(),
         pods: index.local_pods().count() as u64,
         verdicts: run.shared.journal.len() as u64,
-        hooks: run.probe.hooks(),
+        hooks,
         events: events(run),
         devices,
         policies_as_of: index.synced_at().map_or(String::new(), |at| at.to_string()),

@@ -7,7 +7,7 @@ use egress_common::{NETNS_NODE, NetnsEntry};
 use egress_core::cluster::ClusterChange;
 use egress_core::explain::explain;
 use egress_core::input::Input;
-use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, Question, Reading};
+use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, OwnerAnswer, Question, Reading};
 use egress_core::pipeline::Pipeline;
 use egress_core::time::{Mono, Timestamp};
 use egress_core::verdict::Verdict;
@@ -17,13 +17,14 @@ use super::inbox::{Inbox, Outbox};
 use super::pods::PodTable;
 use super::recorder::Recorder;
 use super::{EngineError, Message, Options, Shared, report};
+use crate::cgroups::{Cgroups, cgroups_status};
 use crate::host;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
 use crate::netlink::reading::Reader;
 use crate::probe::{Probe, ProbeOptions};
-use crate::status::EventCount;
+use crate::status::{EventCount, HookStatus};
 
 /// Entry of the node's own namespace.
 const NODE: NetnsEntry = NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX };
@@ -44,6 +45,8 @@ pub(super) struct Run {
     pub(super) node_name: String,
     pub(super) attach_problems: Vec<(u32, String)>,
     pub(super) network: NodeNetwork,
+    /// Whether cgroups name pods and containers.
+    pub(super) cgroup_status: HookStatus,
     /// Events that programs counted before they were loaded anew.
     pub(super) earlier: Vec<EventCount>,
     /// When and why the programs were loaded anew, and for how long nothing was watched.
@@ -52,6 +55,7 @@ pub(super) struct Run {
     recorder: Option<Recorder>,
     conntrack: Option<Conntrack>,
     filtering: Filtering,
+    cgroups: Cgroups,
     reader: Option<Reader>,
     netns: Netns,
     records: Vec<Vec<u8>>,
@@ -81,7 +85,7 @@ impl Run {
             None => None,
         };
         let mut run = Self {
-            pods: PodTable::new(probe_options.pod_slots),
+            pods: PodTable::new(probe_options.pod_slots, options.netns.inode()),
             probe_options,
             probe,
             earlier: Vec::new(),
@@ -96,7 +100,9 @@ impl Run {
             network: NodeNetwork { netns: options.netns.inode(), ..NodeNetwork::default() },
             recorder,
             conntrack: None,
-            filtering: Filtering::start(options.netns.duplicate()?, outbox)?,
+            filtering: Filtering::start(options.netns.duplicate()?, outbox.clone())?,
+            cgroup_status: cgroups_status(&options.cgroups),
+            cgroups: Cgroups::start(options.cgroups, outbox)?,
             reader: None,
             netns: options.netns,
             records: Vec::new(),
@@ -144,6 +150,7 @@ impl Run {
             self.record(bytes);
         }
         self.records = records;
+        self.learn();
     }
 
     fn record(&mut self, bytes: Vec<u8>) {
@@ -174,6 +181,11 @@ impl Run {
                     }
                     self.source_problems = problems;
                 }
+                Message::PodNamespace(found) => {
+                    let change = self.pods.found(found, &mut self.probe);
+                    self.named(change);
+                }
+                Message::NamespacesClosed(why) => self.pods.close_namespaces(why),
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
                 Message::Reader(reader) => self.reader = Some(reader),
                 // Whoever asked may have gone meanwhile.
@@ -261,6 +273,27 @@ impl Run {
         }
     }
 
+    /// A pod's network namespace is known now.
+    fn named(&mut self, change: Option<NodeChange>) {
+        if let Some(change) = change {
+            self.feed(Input::Node { at: host::monotonic(), change });
+        }
+    }
+
+    /// Takes what sockets have shown, and asks what they need to know.
+    fn learn(&mut self) {
+        for learned in self.pipeline.take_learned() {
+            let change = self.pods.learn(&learned, &mut self.probe);
+            self.named(change);
+        }
+        for query in self.pipeline.take_owner_questions() {
+            if !self.cgroups.ask_owner(query) {
+                let answer = OwnerAnswer { query, owner: None, by_process: false };
+                self.feed(Input::Node { at: host::monotonic(), change: NodeChange::Owner(answer) });
+            }
+        }
+    }
+
     fn check_ready(&mut self) {
         let cluster = self.pipeline.cluster_index().synced_at().is_some();
         let network = !self.network.devices.is_empty();
@@ -296,8 +329,8 @@ impl Run {
         for query in self.pipeline.take_filter_questions() {
             let pod = if query.netns == 0 || query.netns == self.network.netns {
                 None
-            } else if let Some(path) = self.pods.netns_path(query.netns) {
-                Some(path.to_owned())
+            } else if let Some(netns) = self.pods.netns(query.netns) {
+                Some(netns)
             } else {
                 continue;
             };
@@ -345,7 +378,7 @@ impl Run {
         let began = host::monotonic();
         self.earlier = report::added(&self.earlier, &self.probe.counts());
         self.probe = fresh;
-        self.pods = PodTable::new(self.probe_options.pod_slots);
+        self.pods = PodTable::new(self.probe_options.pod_slots, self.netns.inode());
         self.sync_pods();
         let network = self.attach(self.network.clone());
         self.feed(Input::Node { at: host::monotonic(), change: NodeChange::Network(network) });
@@ -372,6 +405,9 @@ impl Run {
         self.count_aggregates();
         // A pod's namespace may have appeared since.
         self.sync_pods();
+        for wanted in self.pods.unnamed() {
+            self.cgroups.ask_namespace(wanted);
+        }
         if self.probe.is_outdated() {
             self.reload();
         }

@@ -44,6 +44,7 @@ fn a_full_conntrack_table_is_told_with_who_fills_it() {
         netns: Netns::open(format!("/run/netns/{node}")).expect("the node"),
         record: None,
         force_clsact: false,
+        cgroups: egress_agent::cgroups::Roots::default(),
         trace_netfilter: false,
     };
     let engine = Engine::start(options, shared).expect("starts");

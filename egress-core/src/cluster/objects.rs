@@ -152,6 +152,9 @@ pub struct Pod {
     pub name: String,
     /// `metadata.uid`, empty if the source has none.
     pub uid: String,
+    /// Of the mirror of a static pod, the UID that its cgroup has (annotation `kubernetes.io/config.hash`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub static_uid: Option<String>,
     /// `metadata.labels`
     pub labels: Labels,
     /// `spec.nodeName`, empty if unscheduled.
@@ -201,6 +204,9 @@ pub struct Container {
     pub ports: Vec<ContainerPort>,
     /// Environment variables that set a proxy (`HTTPS_PROXY`, …), name and value.
     pub proxy_env: Vec<(String, String)>,
+    /// Id that the runtime gave it (`containerID` of its status, without `containerd://`), once it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Box<str>>,
 }
 
 /// A port that a container declares.
@@ -225,6 +231,12 @@ impl Pod {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.namespace == other.namespace && self.uid == other.uid
+    }
+
+    /// Whether the container runtime calls it by this UID.
+    #[must_use]
+    pub fn is_called(&self, uid: &str) -> bool {
+        !uid.is_empty() && (self.uid == uid || self.static_uid.as_deref() == Some(uid))
     }
 
     /// The addresses that are this pod's alone: none on the host network, none once it has finished.

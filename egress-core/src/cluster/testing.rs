@@ -63,7 +63,7 @@ impl Topology {
     pub(crate) fn container_port(self, name: &str, port: u16, protocol: Protocol) -> Self {
         self.but(|pod| {
             let port = ContainerPort { name: Some(name.into()), port, protocol };
-            pod.containers.push(Container { name: "main".into(), ports: vec![port], proxy_env: vec![] });
+            pod.containers.push(Container { name: "main".into(), ports: vec![port], ..Container::default() });
         })
     }
 

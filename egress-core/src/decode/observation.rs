@@ -158,6 +158,10 @@ pub struct RetransmitSeen {
     pub silence: Option<Duration>,
     /// Later segments that the remote reported as received (SACK), 255 for more.
     pub sacked: u8,
+    /// cgroup v2 id of the socket, 0 where unknown.
+    pub cgroup: u64,
+    /// Its namespace was not known: told because the local address is a pod's.
+    pub by_address: bool,
 }
 
 /// A change of a socket's state.
@@ -177,6 +181,14 @@ pub struct SockStateSeen {
     pub pid: u32,
     /// Its command name, NUL padded; zeros where there is no process.
     pub command: [u8; 16],
+    /// The process is the one that dials.
+    pub dialler: bool,
+    /// cgroup v2 id of the socket, 0 where unknown.
+    pub cgroup: u64,
+    /// Its namespace was not known: told because the local address is a pod's.
+    pub by_address: bool,
+    /// First sequence number not acknowledged, of a socket that has just been connecting.
+    pub una: Option<u32>,
     /// Bytes of payload received so far, where the kernel tells.
     pub received: Option<u32>,
     /// Bytes of payload sent so far, where the kernel tells.

@@ -213,13 +213,16 @@ fn retransmit(r: &RetransmitRecord) -> Observation {
         timeouts: r.retransmits,
         silence: (r.silence_ms != 0).then(|| millis(r.silence_ms)),
         sacked: r.sacked,
+        cgroup: r.cgroup,
+        by_address: r.header.flags & flags::BY_ADDRESS != 0,
     };
     observation(&r.header, Seen::Retransmit(seen))
 }
 
 fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
     let protocol = u8::try_from(r.protocol).map_err(|_| DecodeError::Field("protocol"))?;
-    let has_bytes = r.header.flags & flags::HAS_BYTES != 0;
+    let has = |flag: u16| r.header.flags & flag != 0;
+    let has_bytes = has(flags::HAS_BYTES);
     let seen = SockStateSeen {
         tuple: ends(protocol, (r.local, r.local_port), (r.remote, r.remote_port)),
         socket: r.socket,
@@ -228,6 +231,10 @@ fn sock_state(r: &SockStateRecord) -> Result<Observation, DecodeError> {
         error: r.sk_err,
         pid: r.pid,
         command: r.comm,
+        dialler: has(flags::HAS_DIALLER),
+        cgroup: r.cgroup,
+        by_address: has(flags::BY_ADDRESS),
+        una: has(flags::HAS_SEQ).then_some(r.header.len),
         received: has_bytes.then_some(r.header.len),
         sent: has_bytes.then_some(r.header.mark),
     };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::attempt::Attempt;
-use crate::decode::Tuple;
+use crate::decode::{Tap, Tuple};
 use crate::time::Mono;
 
 /// Attempts kept at most; the oldest goes first.
@@ -36,6 +36,18 @@ impl Attempts {
     /// By the addresses that the client used.
     pub(super) fn by_client(&mut self, client: &Tuple) -> Option<&mut Attempt> {
         self.by_id.get_mut(self.by_client.get(client)?)
+    }
+
+    /// A SYN with this number and these addresses was seen at this tap.
+    pub(super) fn came_by(&self, client: &Tuple, isn: u32, tap: Tap) -> bool {
+        self.by_client.get(client).and_then(|id| self.by_id.get(id)).is_some_and(|attempt| {
+            attempt.isn == Some(isn) && attempt.journey.request(tap).is_some_and(|seen| seen.tuple == *client)
+        })
+    }
+
+    /// Something was told of the attempt with these addresses.
+    pub(super) fn explains(&self, client: &Tuple) -> bool {
+        self.by_client.get(client).and_then(|id| self.by_id.get(id)).is_some_and(|attempt| attempt.explained)
     }
 
     /// By initial sequence number, where one end of the addresses and the time agree.

@@ -1,6 +1,8 @@
 //! Numbers of attempts. Each kind of failure counts in a range of its own: two failures of one subject with the same
 //! number revise the same verdict. Connection attempts count from 1.
 
+/// Connections of the node's own sockets.
+pub(super) const OWN: u64 = 1 << 56;
 /// Destinations that routing refused.
 pub(super) const UNROUTABLE: u64 = 1 << 57;
 /// Flows with packets that are too big.

@@ -151,6 +151,12 @@ impl ClusterIndex {
         self.pods.by_netns(netns, at).cloned()
     }
 
+    /// The pod that the container runtime calls by this UID now.
+    #[must_use]
+    pub fn pod_by_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.pods.by_uid(uid)
+    }
+
     /// Inode number of a pod's network namespace, if known.
     #[must_use]
     pub fn netns_of(&self, pod: &PodRef) -> Option<u32> {
@@ -176,6 +182,11 @@ impl ClusterIndex {
     /// Pods of this node that have a network namespace of their own and have not finished.
     pub fn local_pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
         self.pods.iter().filter(|pod| self.is_local(pod) && !pod.host_network && !pod.finished)
+    }
+
+    /// Pods of this node that are on the host's network and have not finished.
+    pub fn host_pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.iter().filter(|pod| self.is_local(pod) && pod.host_network && !pod.finished)
     }
 
     /// The Service of this name.

@@ -15,6 +15,9 @@ pub(super) struct PodIndex {
     by_ip: Claims<IpAddr>,
     by_netns: Claims<u32>,
     netns_of: HashMap<PodRef, u32>,
+    /// By the UIDs that the container runtime knows: those of mirrors of static pods come second.
+    by_uid: HashMap<String, PodRef>,
+    by_static_uid: HashMap<String, PodRef>,
 }
 
 impl PodIndex {
@@ -52,7 +55,11 @@ impl PodIndex {
                 self.by_ip.open(*ip, &pod, at, listed);
             }
         }
-        let moved = old.as_ref().is_some_and(|old| old.netns_path != pod.netns_path);
+        let moved = old.as_ref().is_some_and(|old| has_moved(old, &pod));
+        self.by_uid.insert(pod.uid.clone(), pod.reference());
+        if let Some(uid) = &pod.static_uid {
+            self.by_static_uid.insert(uid.clone(), pod.reference());
+        }
         if moved || pod.finished {
             self.leave_netns(&pod, at);
         } else if let Some(netns) = self.netns_of.get(&pod.reference()) {
@@ -101,8 +108,18 @@ impl PodIndex {
         self.by_netns.expire(now);
     }
 
+    /// The pod that the container runtime calls by this UID.
+    pub(super) fn by_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
+        let found = self.by_uid.get(uid).or_else(|| self.by_static_uid.get(uid))?;
+        self.get(&found.namespace, &found.name).filter(|pod| pod.is_called(uid))
+    }
+
     /// Ends all of a pod's claims.
     fn retire(&mut self, pod: &Pod, at: Mono) {
+        self.by_uid.remove(&pod.uid);
+        if let Some(uid) = &pod.static_uid {
+            self.by_static_uid.remove(uid);
+        }
         for ip in pod.own_ips() {
             self.by_ip.close(*ip, pod, at);
         }
@@ -114,4 +131,11 @@ impl PodIndex {
             self.by_netns.close(netns, pod, at);
         }
     }
+}
+
+/// The pod's network namespace is another one: the path says so, or, where none is given, a new sandbox with other
+/// addresses.
+fn has_moved(old: &Pod, new: &Pod) -> bool {
+    old.netns_path != new.netns_path
+        || (new.netns_path.is_none() && !old.ips.is_empty() && !old.ips.iter().any(|ip| new.ips.contains(ip)))
 }

@@ -28,7 +28,7 @@ impl Pipeline {
     /// Judges a failure, at once or when the answers that it needs are there.
     pub(super) fn judge_informed(&mut self, event: FlowEvent) {
         let missing = self.missing(&event);
-        let settled = missing.is_empty() && !self.awaits_routes(&event);
+        let settled = missing.is_empty() && !self.awaits_routes(&event) && !self.awaits_owner(&event);
         if settled || self.waiting.len() >= WAITING {
             self.judge(&event);
             return;
@@ -50,7 +50,10 @@ impl Pipeline {
     /// Judges what waited for the latest news.
     pub(super) fn judge_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if self.missing(&waiting.event).is_empty() && !self.awaits_routes(&waiting.event) {
+            if self.missing(&waiting.event).is_empty()
+                && !self.awaits_routes(&waiting.event)
+                && !self.awaits_owner(&waiting.event)
+            {
                 self.judge(&waiting.event);
             } else {
                 self.waiting.push(waiting);
@@ -139,6 +142,7 @@ impl Pipeline {
         if let Some(left) = journey.request(Tap::UplinkOut) {
             let (to, at) = (left.tuple.destination, event.first);
             let due = left.tuple.source.ip == event.client.source.ip
+                && !self.node.is_own(left.tuple.source.ip)
                 && self.index.resolve(to.ip, to.port, event.client.transport(), at).kind
                     == PeerKind::External;
             let netns = self.node.netns();

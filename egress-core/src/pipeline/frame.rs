@@ -13,8 +13,8 @@ use crate::protocol::Protocol;
 use crate::tally::Tally;
 use crate::time::Mono;
 use crate::verdict::{
-    self, Case, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings, Translation,
-    Verdict,
+    self, Case, Dialler, Direction, PodIdentity, SCHEMA, SocketAddress, State, Subject, Surroundings,
+    Translation, Verdict,
 };
 
 /// Who the ends of a flow are, from the local pod's side.
@@ -24,6 +24,8 @@ pub(super) struct Frame {
     pub(super) client: Endpoint,
     /// As dialled.
     pub(super) dialled: Endpoint,
+    /// The pod is on the host's network.
+    pub(super) on_host: bool,
 }
 
 impl Frame {
@@ -57,14 +59,27 @@ impl Pipeline {
                 // Its own loopback: nobody else's address.
                 dialled = Endpoint { ip: client.destination.ip, ..from.clone() };
             }
-            return Some(Frame { direction: Direction::Egress, pod, client: from, dialled });
+            return Some(Frame { direction: Direction::Egress, pod, client: from, dialled, on_host: false });
+        }
+        if let Some(pod) = self.host_pod(client, at) {
+            return Some(Frame { direction: Direction::Egress, pod, client: from, dialled, on_host: true });
         }
         let server = match forwarded {
             Some(to) => self.index.resolve(to.ip, to.port, protocol, at).pod,
             None => dialled.pod.clone(),
         };
         let pod = server.filter(|pod| self.index.is_local(pod))?;
-        Some(Frame { direction: Direction::Ingress, pod, client: from, dialled })
+        Some(Frame { direction: Direction::Ingress, pod, client: from, dialled, on_host: false })
+    }
+
+    /// The process that opened a flow, where a socket told.
+    fn dialler(&self, frame: &Frame, event: &FlowEvent) -> Option<Dialler> {
+        if frame.direction != Direction::Egress {
+            return None;
+        }
+        let dialled = self.dialled(&frame.pod, event)?;
+        let container = self.container(&frame.pod, &dialled);
+        Some(Dialler { at: dialled.at, command: dialled.command_name(), pid: dialled.pid, container })
     }
 
     /// What the client resolved to the address it dialled.
@@ -139,6 +154,10 @@ impl Pipeline {
             name: if dns_name.is_some() { None } else { known_name.clone() },
         };
         let Some(mut judgement) = verdict::judge(&case) else { return };
+        let dialler = self.dialler(&frame, event);
+        if let Some(dialler) = &dialler {
+            judgement = dialler.name(judgement);
+        }
         let drift = self.drift(&case, &mut judgement);
         let around = Surroundings { reach: &self.reach, index: &self.index };
         verdict::hint(&case, &mut judgement, &around);
@@ -176,7 +195,7 @@ impl Pipeline {
             affects: case.affects(),
             summary: judgement.summary.clone(),
             path: verdict::path(&case, &judgement),
-            evidence: verdict::evidence(&case, judgement.stage, self.clock),
+            evidence: verdict::evidence(&case, judgement.stage, dialler.as_ref(), self.clock),
             detail: judgement.detail,
             translation: translation.clone(),
             policies: view.findings().cloned().collect(),

@@ -4,6 +4,7 @@ mod connection;
 mod dns;
 mod filters;
 mod hostile;
+mod identity;
 mod mesh;
 mod mtu;
 mod resolver;

@@ -23,6 +23,10 @@ fn node_socket(reach: &mut Reach, tuple: Tuple, new: TcpState, error: u32, at: M
         error,
         pid: 0,
         command: [0; 16],
+        dialler: false,
+        cgroup: 0,
+        by_address: false,
+        una: None,
         received: None,
         sent: None,
     };

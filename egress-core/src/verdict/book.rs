@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cause, Confidence, Direction, State, Verdict, evidence::KEPT};
+use super::{Cause, Confidence, Direction, State, Verdict, dialler::KEYS, evidence::KEPT};
 use crate::cluster::PodRef;
 use crate::protocol::Protocol;
 use crate::time::Timestamp;
@@ -165,10 +165,13 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     kept.translation.destination = kept.translation.destination.or(other.translation.destination);
     kept.peer.name = kept.peer.name.take().or_else(|| other.peer.name.clone());
     add_names(&mut kept, other);
+    add_dialler(&mut kept, other);
     let mut evidence = open.evidence.clone();
     for piece in fresh.evidence {
         if !evidence.contains(&piece) {
-            evidence.push(piece);
+            // Who dialled may be told late.
+            let at = evidence.iter().rposition(|known| known.time <= piece.time).map_or(0, |last| last + 1);
+            evidence.insert(at, piece);
         }
     }
     // The first pieces tell how it began, the last how it is now.
@@ -208,6 +211,17 @@ fn add_names(kept: &mut Verdict, other: &Verdict) {
         for name in others {
             if !names.contains(name) && names.len() < NAMES {
                 names.push(name.clone());
+            }
+        }
+    }
+}
+
+/// Who dialled, where only the other one knows.
+fn add_dialler(kept: &mut Verdict, other: &Verdict) {
+    if KEYS.iter().all(|key| !kept.detail.contains_key(*key)) {
+        for key in KEYS {
+            if let Some(value) = other.detail.get(key) {
+                kept.detail.insert(key.to_owned(), value.clone());
             }
         }
     }

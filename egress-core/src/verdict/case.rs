@@ -74,6 +74,12 @@ impl Case<'_> {
         }
     }
 
+    /// The pod is on the host's network: it has the node's addresses and no device of its own.
+    #[must_use]
+    pub const fn is_on_host(&self) -> bool {
+        self.pod.pod.is_none()
+    }
+
     /// Transport protocol of the flow.
     #[must_use]
     pub fn protocol(&self) -> Protocol {

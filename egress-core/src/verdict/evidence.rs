@@ -1,7 +1,7 @@
 //! What was seen, in words and in order.
 
 use super::case::Case;
-use super::{Evidence, Stage};
+use super::{Dialler, Evidence, Stage};
 use crate::decode::{ClientHello, Tap};
 use crate::flow::{DivertedEnd, DivertedFailure, Outcome};
 use crate::time::{ClockOffset, Mono};
@@ -11,10 +11,19 @@ pub(super) const KEPT: usize = 16;
 
 /// The evidence of one event.
 #[must_use]
-pub fn evidence(case: &Case<'_>, stage: Stage, clock: ClockOffset) -> Vec<Evidence> {
+pub fn evidence(
+    case: &Case<'_>,
+    stage: Stage,
+    dialler: Option<&Dialler>,
+    clock: ClockOffset,
+) -> Vec<Evidence> {
     let mut list = Vec::new();
     let mut say = |at: Mono, stage, text: String| list.push(Evidence { time: at.wall(clock), stage, text });
     let journey = &case.event.journey;
+    // A diverted connection tells its process itself.
+    if let Some(dialler) = dialler.filter(|_| !matches!(case.event.outcome, Outcome::Diverted(_))) {
+        say(dialler.at, Stage::Pod, format!("{} dialled {}", dialler.words(), case.address()));
+    }
     let packet = match &case.event.outcome {
         // Of an established connection its opening was seen.
         Outcome::TooBig(_) if case.event.client.protocol == 6 => "SYN",

@@ -5,13 +5,13 @@
 //! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, int err)   // later
 //! ```
 
-use egress_common::{NETNS_POD, RecordKind, RetransmitRecord, Stat};
+use egress_common::{NETNS_POD, RecordKind, RetransmitRecord, Stat, flags};
 
 use crate::{
     emit::{Slot, Wake, header},
     hooks::sock_state::TCP_SYN_SENT,
     kernel::{Skb, Sock},
-    maps::NETNS,
+    maps::{NETNS, pod_of},
     packet::bytes,
 };
 
@@ -22,26 +22,30 @@ pub fn retransmitted(sk: Sock, skb: Skb) -> i32 {
         return 0;
     }
     let netns = sk.netns();
-    // SAFETY: the value is copied at once.
-    let Some(entry) = (unsafe { NETNS.get(netns) }) else {
-        return 0;
-    };
-    let pod_slot = if entry.kind == NETNS_POD { entry.pod_slot } else { u32::MAX };
+    let (local, remote) = sk.addresses();
     let state = sk.state();
-    if entry.kind != NETNS_POD && state != TCP_SYN_SENT {
-        return 0;
-    }
+    let connecting = state == TCP_SYN_SENT;
+    // SAFETY: the value is copied at once.
+    let (pod_slot, bits) = match unsafe { NETNS.get(netns) } {
+        Some(entry) if entry.kind == NETNS_POD => (entry.pod_slot, 0),
+        Some(_) if connecting => (u32::MAX, 0),
+        // A namespace that may turn out to be a pod's.
+        None if connecting => match pod_of(local) {
+            Some(slot) => (slot, flags::BY_ADDRESS),
+            None => return 0,
+        },
+        _ => return 0,
+    };
     let Some(mut slot) =
         Slot::<RetransmitRecord>::reserve(Wake::WhenFilling, Stat::RetransmitReported, Stat::RetransmitLost)
     else {
         return 0;
     };
     let record = slot.record();
-    let (local, remote) = sk.addresses();
     let (seq, tcp_flags) = skb.tcp_control();
     // SAFETY: the place is as large as the record, and every field is written.
     unsafe {
-        (*record).header = header(RecordKind::Retransmit, 0, netns, 0, pod_slot);
+        (*record).header = header(RecordKind::Retransmit, bits, netns, 0, pod_slot);
         (*record).header.len = skb.len();
         (*record).header.mark = skb.mark();
         (*record).local = bytes(local);

@@ -10,7 +10,7 @@ use egress_common::{NETNS_POD, ReceiveHoleRecord, RecordKind, SockStateRecord, S
 use crate::{
     emit::{Slot, Wake, header, zero},
     kernel::{AF_INET, AF_INET6, Sock},
-    maps::NETNS,
+    maps::{NETNS, pod_of},
     packet::{TCP, bytes},
 };
 
@@ -23,7 +23,32 @@ const TCP_FIN_WAIT1: u8 = 4;
 /// `TCP_CLOSE`
 const TCP_CLOSE: u8 = 7;
 
-/// The hook. Of the node's own sockets only the outcome of connecting matters: it is compared with the pods'.
+/// Whose socket it is.
+struct Owner {
+    pod_slot: u32,
+    flags: u16,
+    is_node: bool,
+}
+
+/// The owner, if it matters. A namespace that user space has not named yet may be a pod's: if the local address is one,
+/// user space learns the namespace from what the record says beside it.
+#[inline(always)]
+fn owner(netns: u32, local: [u64; 2]) -> Option<Owner> {
+    // SAFETY: the value is copied at once.
+    match unsafe { NETNS.get(netns) } {
+        Some(entry) if entry.kind == NETNS_POD => {
+            Some(Owner { pod_slot: entry.pod_slot, flags: 0, is_node: false })
+        }
+        Some(_) => Some(Owner { pod_slot: u32::MAX, flags: 0, is_node: true }),
+        None => {
+            let pod_slot = pod_of(local)?;
+            Some(Owner { pod_slot, flags: flags::BY_ADDRESS, is_node: false })
+        }
+    }
+}
+
+/// The hook. Of the node's own sockets only connecting and its outcome matter: pods on the host's network are among
+/// them, and the others are compared with the pods.
 #[inline(always)]
 pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
     if sk.is_none() || sk.protocol() != u16::from(TCP) {
@@ -34,17 +59,18 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         return 0;
     }
     let netns = sk.netns();
-    // SAFETY: the value is copied at once.
-    let Some(entry) = (unsafe { NETNS.get(netns) }) else {
+    let (local, remote) = sk.addresses();
+    let Some(owner) = owner(netns, local) else {
         return 0;
     };
     let (old, new) = (old as u8, new as u8);
-    let pod_slot = if entry.kind == NETNS_POD { entry.pod_slot } else { u32::MAX };
-    if entry.kind != NETNS_POD && old != TCP_SYN_SENT {
+    let dials = old == TCP_CLOSE && new == TCP_SYN_SENT;
+    // Of a namespace that is still to be learned, connecting tells enough.
+    if (owner.is_node || owner.flags != 0) && old != TCP_SYN_SENT && !dials {
         return 0;
     }
     if old == TCP_ESTABLISHED && (new == TCP_FIN_WAIT1 || new == TCP_CLOSE) {
-        report_hole(sk, netns, pod_slot);
+        report_hole(sk, netns, owner.pod_slot);
     }
     let Some(mut slot) =
         Slot::<SockStateRecord>::reserve(Wake::WhenFilling, Stat::SockStateReported, Stat::SockStateLost)
@@ -52,10 +78,9 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         return 0;
     };
     let record = slot.record();
-    let (local, remote) = sk.addresses();
     // SAFETY: the place is as large as the record, and every field is written.
     unsafe {
-        (*record).header = header(RecordKind::SockState, 0, netns, 0, pod_slot);
+        (*record).header = header(RecordKind::SockState, owner.flags, netns, 0, owner.pod_slot);
         (*record).local = bytes(local);
         (*record).remote = bytes(remote);
         (*record).socket = sk.address();
@@ -72,12 +97,20 @@ pub fn changed(sk: Sock, old: i32, new: i32) -> i32 {
         if old == TCP_ESTABLISHED
             && let Some((received, sent)) = sk.bytes()
         {
-            (*record).header.flags = flags::HAS_BYTES;
+            (*record).header.flags = owner.flags | flags::HAS_BYTES;
             (*record).header.len = received;
             (*record).header.mark = sent;
         }
+        // TC saw the same number: that joins a socket with its packets.
+        if old == TCP_SYN_SENT
+            && let Some(unacknowledged) = sk.known_unacknowledged()
+        {
+            (*record).header.flags = owner.flags | flags::HAS_SEQ;
+            (*record).header.len = unacknowledged;
+        }
         // Only here the process at hand is surely the socket's.
-        if old == TCP_CLOSE && new == TCP_SYN_SENT {
+        if dials {
+            (*record).header.flags = owner.flags | flags::HAS_DIALLER;
             (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;
             bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
         }

@@ -1,5 +1,6 @@
 //! Pods.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use egress_core::cluster::{Container, ContainerPort, Labels, Pod, PodDns};
@@ -11,6 +12,9 @@ use super::{Errors, ip, names, port, port_name, protocol};
 
 /// Label by which a ReplicaSet of a Deployment tells its pods from its siblings'.
 const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Annotations that kubelet gives to the mirror of a static pod.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 /// Environment variables that set a proxy, and where none is used; programs read either case.
 const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
@@ -34,7 +38,8 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         trouble: trouble(&status),
         dns: Box::new(dns(&spec, errors)),
-        containers: containers(spec, errors),
+        static_uid: static_uid(object.metadata.annotations.as_ref()),
+        containers: containers(spec, &status, errors),
         uid: object.metadata.uid.unwrap_or_default(),
         namespace,
         name,
@@ -42,6 +47,13 @@ pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
         workload,
         netns_path: None,
     }
+}
+
+/// Of the mirror of a static pod, the UID that kubelet gave it, by which the runtime knows it.
+fn static_uid(annotations: Option<&BTreeMap<String, String>>) -> Option<String> {
+    let annotations = annotations?;
+    let hash = annotations.get(CONFIG_HASH).filter(|hash| !hash.is_empty())?;
+    annotations.contains_key(CONFIG_MIRROR).then(|| hash.clone())
 }
 
 /// Why a pod is not ready: what a container waits for or died of, else what the Ready condition (or, before it is
@@ -108,7 +120,16 @@ fn workload(owners: &[OwnerReference], labels: &Labels) -> Option<String> {
 }
 
 /// The containers, and those init containers that keep running beside them (sidecars).
-fn containers(spec: v1::PodSpec, errors: &mut Errors) -> Vec<Container> {
+fn containers(spec: v1::PodSpec, status: &v1::PodStatus, errors: &mut Errors) -> Vec<Container> {
+    let statuses = status.container_statuses.iter().chain(&status.init_container_statuses);
+    let ids: Vec<(&str, &str)> = statuses
+        .flatten()
+        .filter_map(|status| {
+            let (_, id) = status.container_id.as_deref()?.split_once("://")?;
+            Some((status.name.as_str(), id))
+        })
+        .collect();
+    let id_of = |name: &str| ids.iter().find(|(known, _)| *known == name).map(|(_, id)| (*id).into());
     let at = Field::root("spec");
     let init = spec.init_containers.unwrap_or_default();
     let mut all = Vec::with_capacity(spec.containers.len());
@@ -116,7 +137,8 @@ fn containers(spec: v1::PodSpec, errors: &mut Errors) -> Vec<Container> {
         let at = at.then(list);
         for (index, given) in given.into_iter().enumerate() {
             if list == "containers" || given.restart_policy.as_deref() == Some("Always") {
-                all.push(container(given, &at.item(index), errors));
+                let id = id_of(&given.name);
+                all.push(Container { id, ..container(given, &at.item(index), errors) });
             }
         }
     }
@@ -142,7 +164,7 @@ fn container(given: v1::Container, at: &Field<'_>, errors: &mut Errors) -> Conta
             Some((env.name, without_credentials(&value)))
         })
         .collect();
-    Container { name: given.name, ports, proxy_env }
+    Container { name: given.name, ports, proxy_env, id: None }
 }
 
 /// A proxy's address without user and password: they are not needed, and captures hold what is kept here.

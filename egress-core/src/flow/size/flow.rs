@@ -204,6 +204,8 @@ mod tests {
             timeouts: 1,
             silence: None,
             sacked: 0,
+            cgroup: 0,
+            by_address: false,
         };
         assert_eq!(segment(&again(u32::MAX, 0)), u32::MAX);
         assert_eq!(segment(&again(u32::MAX, u32::MAX)), u32::MAX);

@@ -32,7 +32,7 @@ const RULES: usize = 5;
 
 pub(in crate::verdict) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let external = case.peer.kind == PeerKind::External && case.direction == Direction::Egress;
-    if !matches!(case.event.outcome, Outcome::Unanswered) || !external {
+    if !matches!(case.event.outcome, Outcome::Unanswered) || !external || case.is_on_host() {
         return None;
     }
     let journey = &case.event.journey;

@@ -88,6 +88,14 @@ pub(in crate::verdict) fn judge(case: &Case<'_>) -> Judgement {
             "a route of this node that refuses, or a REJECT rule: ip route get ADDRESS from POD iif DEVICE tells the \
              route, nft list ruleset the rules",
         ),
+        _ if case.is_on_host() => new(
+            Stage::Node,
+            format!("{} got no answer; where it was lost was not seen.", case.target()),
+        )
+        .hint(
+            "the pod is on the host's network, and drops of the node's own packets are not watched: a filter in the \
+             output chains (nft list ruleset), a route (ip route get ADDRESS) or a neighbour (ip neigh) can be the cause",
+        ),
         _ => new(Stage::Node, format!("{} got no answer; where it was lost was not seen.", case.target()))
             .hint(
                 "no drop was reported, and the packet was not seen to leave the node: whether it left tells tcpdump on \

@@ -78,6 +78,8 @@ fn others(case: &Case<'_>, around: &Surroundings<'_>) -> Others {
     let me = case.pod.pod_ref();
     for one in around.reach.tries(&case.event.client, case.event.at) {
         match one.who {
+            // It is one of the node's own tries.
+            Who::Node if case.is_on_host() => {}
             Who::Node => others.node = Some(one),
             Who::Pod(ip) if case.node.is_own(ip) => {}
             Who::Pod(ip) => {

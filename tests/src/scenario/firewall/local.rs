@@ -1,7 +1,7 @@
 //! Filters of this machine that no policy explains: named programs, rejections made here, chain policies, and filters
 //! inside the pod.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::{Run, Scenario, program};
@@ -64,7 +64,7 @@ pub(super) fn all() -> Vec<Scenario> {
             "a BPF program on the egress of the pod's cgroup drops the SYN before it leaves the pod",
             cgroup,
         )
-        .needs(|| unified().is_none().then(|| "no cgroup2 hierarchy is mounted".to_owned()))
+        .needs(crate::cgroup::missing)
         .expect(|| Expect {
             stage: "pod",
             broken: ("pod", "dropped"),
@@ -209,14 +209,8 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Where cgroup2 is mounted.
-fn unified() -> Option<PathBuf> {
-    let candidates = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
-    candidates.into_iter().find(|path| path.join("cgroup.controllers").exists())
-}
-
 fn cgroup(run: &mut Run) -> anyhow::Result<()> {
-    let folder = unified().unwrap_or_default().join(run.lab.tag());
+    let folder = crate::cgroup::root().unwrap_or_default().join(run.lab.tag());
     std::fs::create_dir(&folder)?;
     let result = dial_in(run, &folder);
     // Its only process has ended.
