@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::answers::{Journal, LocalPod};
 use crate::cgroups::{Found, Roots};
+use crate::export::events::Events;
 use crate::export::metrics::Metrics;
 use crate::k8s::SourceEvent;
 use crate::netlink::conntrack::Conntrack;
@@ -81,6 +82,8 @@ pub struct Shared {
     pub journal: Arc<Journal>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Events on pods, where there is an API server and they are wanted.
+    pub events: Option<Arc<Events>>,
 }
 
 /// Why the engine could not start.

@@ -57,6 +57,15 @@ pub enum SourceWatch {
 }
 
 impl Source {
+    /// How to speak to the API server, where this is one.
+    #[must_use]
+    pub fn api(&self) -> Option<&kube::Config> {
+        match self {
+            Self::Files(_) => None,
+            Self::Api(api) => Some(api.config()),
+        }
+    }
+
     /// Everything the source knows, ending with [`ClusterChange::Synced`]. An API server knows nothing until it is
     /// followed.
     #[must_use]

@@ -14,10 +14,11 @@ use crate::answers::Journal;
 use crate::cgroups::Roots;
 use crate::cli::args::{RecordArgs, RunArgs, Sources};
 use crate::engine::{Engine, Message, Options, Outbox, Shared};
+use crate::export::events::Events;
 use crate::export::grpc::{self, Listener};
 use crate::export::http::{self, HttpListener};
 use crate::export::metrics::{self, Metrics};
-use crate::k8s::{SourceEvent, SourceWatch};
+use crate::k8s::{Source, SourceEvent, SourceWatch};
 use crate::netlink::conntrack::{Conntrack, ConntrackTable};
 use crate::netlink::reading::Reader;
 use crate::netlink::{filters, network};
@@ -53,7 +54,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     // What is missing or taken is told before anything is attached.
     probe::require_privileges()?;
     let listeners = runtime.block_on(bind(args))?;
-    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label())?;
+    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label(), args.events())?;
     let result = runtime.block_on(serve(listeners, &started, args.web()));
     started.engine.stop();
     result
@@ -64,7 +65,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
     log();
     probe::require_privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let started = start(&args.sources, Some(args.file.clone()), true)?;
+    let started = start(&args.sources, Some(args.file.clone()), true, false)?;
     let result = runtime.block_on(async {
         let limit = args.duration.unwrap_or(Duration::MAX);
         match tokio::time::timeout(limit, until_stopped(&started.engine)).await {
@@ -77,7 +78,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
     result
 }
 
-fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<Started> {
+fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool, events: bool) -> Result<Started> {
     let node_name = node_name(sources.node_name.as_deref());
     let source = source(sources, &node_name)?;
     let netns = node_netns(sources.netns.as_deref())?;
@@ -85,6 +86,7 @@ fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool) -> Result<
     let shared = Shared {
         journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
         metrics: Arc::new(Metrics::new(pod_label)),
+        events: writer(&source, events, &node_name),
     };
     let options = Options {
         node_name,
@@ -126,6 +128,15 @@ fn to_engine(outbox: &Outbox) -> impl Fn(egress_core::node::NodeChange) + Send +
     move |change| {
         outbox.deliver(Message::Node(change));
     }
+}
+
+/// Writes Events on pods, if they are wanted and there is an API server to take them.
+fn writer(source: &Source, wanted: bool, node_name: &str) -> Option<Arc<Events>> {
+    let config = source.api().filter(|_| wanted)?;
+    Events::start(config.clone(), node_name)
+        .inspect_err(|error| tracing::warn!("no Events are written: {error}"))
+        .ok()
+        .map(Arc::new)
 }
 
 async fn bind(args: &RunArgs) -> Result<(Vec<Listener>, HttpListener)> {

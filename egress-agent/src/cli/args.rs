@@ -124,6 +124,10 @@ pub struct RunArgs {
     /// Whether metrics of pods carry the label `pod` [default: true].
     #[arg(long, value_name = "BOOL")]
     pub metrics_pod_label: Option<bool>,
+    /// Whether failures make Kubernetes Events on their pods, where the cluster is read from an API server [default:
+    /// true].
+    #[arg(long, value_name = "BOOL")]
+    pub events: Option<bool>,
     /// Whether the metrics port has a page for people at `/`: what fails on this node and why, for peers on the
     /// loopback only (a port-forward, ssh -L) [default: true].
     #[arg(long, value_name = "BOOL")]
@@ -153,6 +157,12 @@ impl RunArgs {
     #[must_use]
     pub fn web(&self) -> bool {
         self.web.unwrap_or(true)
+    }
+
+    /// Whether failures make Kubernetes Events on their pods.
+    #[must_use]
+    pub fn events(&self) -> bool {
+        self.events.unwrap_or(true)
     }
 
     /// Whether metrics of pods carry the label `pod`.

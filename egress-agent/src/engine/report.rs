@@ -32,10 +32,12 @@ pub(super) fn status(run: &Run) -> AgentStatus {
     let mut hooks = run.probe.hooks();
     hooks.push(run.pods.namespaces());
     hooks.push(run.cgroup_status.clone());
+    hooks.extend(run.shared.events.as_ref().map(|events| events.status()));
     let mut problems = run.source_problems.clone();
     problems.extend(run.pods.problems().cloned());
     problems.extend(run.attach_problems.iter().map(|(_, text)| text.clone()));
     problems.extend(run.reloads.iter().cloned());
+    problems.extend(run.pipeline.drifts());
     AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: run.node_name.clone(),
@@ -68,6 +70,7 @@ fn events(run: &Run) -> Vec<EventCount> {
         ("decode", run.pipeline.undecoded()),
         ("flow-table", run.pipeline.forgotten()),
         ("queue", run.inbox.lost()),
+        ("events", run.shared.events.as_ref().map_or(0, |events| events.lost())),
         ("history", run.shared.journal.evicted()),
         ("subscriber", run.shared.journal.missed()),
     ]

@@ -59,6 +59,8 @@ pub(super) struct Run {
     reader: Option<Reader>,
     netns: Netns,
     records: Vec<Vec<u8>>,
+    /// Kinds of drift that are in the log.
+    drifts_told: usize,
     second: Mono,
     ready: bool,
     stopping: bool,
@@ -106,6 +108,7 @@ impl Run {
             reader: None,
             netns: options.netns,
             records: Vec::new(),
+            drifts_told: 0,
             second: Mono(0),
             ready: false,
             stopping: false,
@@ -140,6 +143,9 @@ impl Run {
 
     fn publish(&mut self, verdict: Arc<Verdict>) {
         let previous = self.shared.journal.push(Arc::clone(&verdict));
+        if let Some(events) = &self.shared.events {
+            events.tell(&verdict);
+        }
         self.shared.metrics.verdict(&verdict, previous.as_deref());
     }
 
@@ -391,6 +397,15 @@ impl Run {
         self.reloads.push(format!("{}: {text}", host::wall_clock()));
     }
 
+    /// Logs the first sign that the network plugin and the policies disagree; `status` and the metrics go on counting.
+    fn tell_drift(&mut self) {
+        let drifts = self.pipeline.drifts();
+        if drifts.len() > self.drifts_told {
+            self.drifts_told = drifts.len();
+            drifts.iter().for_each(|drift| tracing::warn!("{drift}"));
+        }
+    }
+
     /// Takes what the kernel only counted, and what it lost.
     fn count_aggregates(&mut self) {
         let mut counted = Vec::new();
@@ -408,6 +423,7 @@ impl Run {
         for wanted in self.pods.unnamed() {
             self.cgroups.ask_namespace(wanted);
         }
+        self.tell_drift();
         if self.probe.is_outdated() {
             self.reload();
         }

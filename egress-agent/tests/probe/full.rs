@@ -38,7 +38,8 @@ fn a_full_conntrack_table_is_told_with_who_fills_it() {
     let (pod, node) = names.split_once(' ').expect("two names");
     let netns = Netns::open(format!("/run/netns/{node}")).expect("the node");
     let journal = Arc::new(Journal::new(1000, 100));
-    let shared = Shared { journal: Arc::clone(&journal), metrics: Arc::new(Metrics::new(true)) };
+    let shared =
+        Shared { journal: Arc::clone(&journal), metrics: Arc::new(Metrics::new(true)), events: None };
     let options = Options {
         node_name: "n1".to_owned(),
         netns: Netns::open(format!("/run/netns/{node}")).expect("the node"),

@@ -8,10 +8,10 @@ use super::Pipeline;
 use crate::cluster::{ClusterChange, ObjectKind};
 use crate::decode::{Tap, Tuple};
 use crate::flow::FlowEvent;
-use crate::policy::{self, PolicyFlow};
+use crate::policy::{self, PolicyFlow, PolicyView};
 use crate::tally::{Counted, Tally};
 use crate::time::Mono;
-use crate::verdict::{Case, Cause, Judgement, Stage};
+use crate::verdict::{Case, Cause, Judgement, PolicyResult, Stage};
 
 /// Network plugins follow a change of policies within this time.
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,6 +25,24 @@ const COMPARED: usize = 512;
 pub(super) struct Drift {
     changed: Mono,
     compared: HashMap<Tuple, Mono>,
+    /// Connections that policies deny and that were accepted.
+    passed: Told,
+    /// Drops by the network plugin of what policies allow.
+    pub(super) dropped: Told,
+}
+
+/// How often, and the last in words.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    count: u64,
+    last: String,
+}
+
+impl Told {
+    pub(super) fn note(&mut self, last: String) {
+        self.count += 1;
+        self.last = last;
+    }
 }
 
 impl Drift {
@@ -66,6 +84,30 @@ impl Drift {
 }
 
 impl Pipeline {
+    /// Where datapath and policies were seen to disagree, in words.
+    #[must_use]
+    pub fn drifts(&self) -> Vec<String> {
+        let Drift { passed, dropped, .. } = &self.drift;
+        let mut words = Vec::new();
+        if passed.count > 0 {
+            words.push(format!(
+                "drift: this node's network plugin does not enforce what policies say: {} {} that they deny, last {}",
+                passed.count,
+                if passed.count == 1 { "connection was opened" } else { "connections were opened" },
+                passed.last
+            ));
+        }
+        if dropped.count > 0 {
+            words.push(format!(
+                "drift: this node's network plugin drops what policies allow: {} {}, last {}",
+                dropped.count,
+                if dropped.count == 1 { "failure" } else { "failures" },
+                dropped.last
+            ));
+        }
+        words
+    }
+
     /// A connection was accepted: do policies deny it?
     pub(super) fn compare(&mut self, event: &FlowEvent) {
         let client = &event.client;
@@ -85,20 +127,26 @@ impl Pipeline {
             protocol: client.transport(),
             names: self.names_of(client, event.first),
         };
-        if policy::evaluate(&self.index, &asked).denies() {
+        let view = policy::evaluate(&self.index, &asked);
+        if view.denies() {
+            let by = denying(&view);
+            let (pod, ip, port) = (frame.pod.reference(), client.destination.ip, client.destination.port);
+            self.drift.passed.note(format!("{pod} and {ip} port {port}, which {by} does not admit"));
             self.tallies.push(Tally { pod: frame.pod, what: Counted::Drift { kind: "denied-but-passed" } });
         }
     }
 
     /// What a verdict shows of it: a hint, and whether the plugin dropped what policies allow.
-    pub(super) fn drift(&self, case: &Case<'_>, judgement: &mut Judgement) -> Option<Counted> {
+    pub(super) fn drift(&self, case: &Case<'_>, judgement: &mut Judgement) -> Option<(Counted, String)> {
         if !self.drift.is_settled(case.event.first) {
             return None;
         }
         if judgement.cause == Cause::FirewallDrop && case.event.failed > 0 {
             let owner = judgement.detail.get("owner").and_then(serde_json::Value::as_str);
             let plugin = owner.is_some_and(crate::verdict::enforces_policies);
-            return plugin.then_some(Counted::Drift { kind: "allowed-but-dropped" });
+            let pod = case.pod.pod_ref().map_or_else(|| "a pod".to_owned(), |pod| pod.to_string());
+            let last = format!("{pod} and {}, dropped by {}", case.address(), owner.unwrap_or_default());
+            return plugin.then_some((Counted::Drift { kind: "allowed-but-dropped" }, last));
         }
         let journey = &case.event.journey;
         let passed = journey.request(Tap::UplinkOut).is_some() || journey.request(Tap::PodIn).is_some();
@@ -117,4 +165,18 @@ impl Pipeline {
         }
         None
     }
+}
+
+/// The policies that deny it, by kind and name.
+fn denying(view: &PolicyView) -> String {
+    let names: Vec<String> = view
+        .denying_sides()
+        .flat_map(|(_, side)| &side.policies)
+        .filter(|finding| matches!(finding.result, PolicyResult::DoesNotAdmit | PolicyResult::Denies))
+        .map(|finding| match &finding.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", finding.kind, finding.name),
+            None => format!("{} {}", finding.kind, finding.name),
+        })
+        .collect();
+    names.join(", ")
 }

@@ -206,7 +206,8 @@ impl Pipeline {
             last_seen: event.last.wall(self.clock),
             lost_events: case.lost,
         };
-        if let Some(what) = drift {
+        if let Some((what, last)) = drift {
+            self.drift.dropped.note(last);
             self.tallies.push(Tally { pod: Arc::clone(&frame.pod), what });
         }
         if let Some(filtered) = case.filtered() {

@@ -169,9 +169,7 @@ fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     let mut evidence = open.evidence.clone();
     for piece in fresh.evidence {
         if !evidence.contains(&piece) {
-            // Who dialled may be told late.
-            let at = evidence.iter().rposition(|known| known.time <= piece.time).map_or(0, |last| last + 1);
-            evidence.insert(at, piece);
+            evidence.push(piece);
         }
     }
     // The first pieces tell how it began, the last how it is now.

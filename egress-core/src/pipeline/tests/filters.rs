@@ -253,6 +253,13 @@ fn a_connection_that_policies_deny_is_drift_once_they_have_settled() {
     connect(&mut world, 12_000, 2);
     connect(&mut world, 13_000, 3);
     assert_eq!(drifts(&mut world), ["denied-but-passed"]);
+    let told = world.pipeline.drifts();
+    assert!(
+        told.len() == 1
+            && told[0].contains("does not enforce")
+            && told[0].contains("default/deny-all-egress"),
+        "{told:?}"
+    );
     world.silent();
     let mut world = World::new(two_pods());
     connect(&mut world, 12_000, 1);
@@ -267,6 +274,8 @@ fn what_the_plugin_drops_although_policies_allow_it_is_drift_too() {
     assert_eq!(world.only().detail["owner"], "Calico");
     assert!(world.only().fix.as_ref().unwrap().text.contains("Calico drops what the NetworkPolicies allow"));
     assert_eq!(drifts(&mut world), ["allowed-but-dropped"]);
+    let told = world.pipeline.drifts();
+    assert!(told.len() == 1 && told[0].contains("drops what policies allow: 1 failure"), "{told:?}");
 }
 
 #[test]
