@@ -114,10 +114,6 @@ fn the_links_of_the_pages_lead_somewhere() {
             }
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { Path::new(&name).to_owned() } else { folder.join(file) };
-            // Named by the alerts; its page comes with the manifests.
-            if target == Path::new("docs/install.md") {
-                continue;
-            }
             assert!(root.join(&target).exists(), "{name}: {link} leads nowhere");
             if !heading.is_empty() {
                 let there = page(&target.to_string_lossy());
