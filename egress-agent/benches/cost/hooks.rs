@@ -40,7 +40,6 @@ pub(crate) struct Hooks {
     empty_drop: Program,
     tap: Program,
     empty_tap: Program,
-    node: u32,
     rounds: usize,
     /// Records as the kernel wrote them.
     kept: Vec<Vec<u8>>,
@@ -66,7 +65,6 @@ impl Hooks {
             probe,
             drop,
             tap,
-            node,
             rounds,
             kept: Vec::new(),
         })
@@ -144,10 +142,6 @@ impl Hooks {
 
         let windows = self.stream(site, Stat::DropForeign, STRANGER, false)?;
         table.ratio("kfree_skb, the node's drop of no pod's packet", &windows.ratio(), 2.0);
-        self.probe.remove_netns(self.node)?;
-        let windows = self.stream(site, Stat::DropForeign, pod_ip(0), false)?;
-        table.ratio("kfree_skb, a drop in a namespace of no concern", &windows.ratio(), 2.0);
-        self.probe.set_netns(self.node, NetnsEntry { kind: NETNS_NODE, pod_slot: u32::MAX })?;
 
         let windows = self.stream(site, Stat::DropAggregated, pod_ip(0), false)?;
         table.ratio("kfree_skb, a pod's drop, aggregated", &windows.ratio(), 3.2);

@@ -32,7 +32,8 @@ pub struct FileSource {
     /// As they were given.
     paths: Vec<PathBuf>,
     files: BTreeMap<PathBuf, File>,
-    known: BTreeMap<ObjectRef, Object>,
+    /// By kind, namespace and name.
+    known: Vec<Object>,
     /// With the place of the path given that led to each, as of the last merge.
     places: BTreeMap<PathBuf, usize>,
     /// Of objects that are in two files.
@@ -63,7 +64,7 @@ impl FileSource {
         let mut source = Self {
             paths: paths.to_vec(),
             files: BTreeMap::new(),
-            known: BTreeMap::new(),
+            known: Vec::new(),
             places: BTreeMap::new(),
             duplicates: Vec::new(),
             problems: Vec::new(),
@@ -77,7 +78,7 @@ impl FileSource {
     /// Everything that is known, ending with [`ClusterChange::Synced`].
     #[must_use]
     pub fn changes(&self) -> Vec<ClusterChange> {
-        let objects = self.known.values().map(|object| ClusterChange::Apply { object: object.clone() });
+        let objects = self.known.iter().map(|object| ClusterChange::Apply { object: object.clone() });
         objects.chain([ClusterChange::Synced { at: self.as_of }]).collect()
     }
 
@@ -136,7 +137,7 @@ impl FileSource {
             self.places.clone_from(&scan.files);
             let (objects, duplicates) = self.merge(&scan.files);
             changes = difference(&self.known, &objects);
-            self.known = objects;
+            self.known = objects.into_values().collect();
             self.duplicates = duplicates;
         }
         let in_files = self.files.values().flat_map(|file| &file.problems);
@@ -214,12 +215,22 @@ fn imply_namespaces(objects: &mut BTreeMap<ObjectRef, Object>) {
     }
 }
 
-fn difference(before: &BTreeMap<ObjectRef, Object>, now: &BTreeMap<ObjectRef, Object>) -> Vec<ClusterChange> {
-    let gone = before.keys().filter(|reference| !now.contains_key(reference));
-    let gone = gone.map(|reference| ClusterChange::Delete { object: reference.clone() });
-    let changed = now.iter().filter(|(reference, object)| before.get(reference) != Some(object));
-    let changed = changed.map(|(_, object)| ClusterChange::Apply { object: object.clone() });
-    gone.chain(changed).collect()
+/// What changed, first what is gone; both are in the order of names.
+fn difference(before: &[Object], now: &BTreeMap<ObjectRef, Object>) -> Vec<ClusterChange> {
+    let mut before = before.iter().map(|object| (object.reference(), object)).peekable();
+    let (mut gone, mut changed) = (Vec::new(), Vec::new());
+    for (reference, object) in now {
+        while let Some((reference, _)) = before.next_if(|(held, _)| held < reference) {
+            gone.push(ClusterChange::Delete { object: reference });
+        }
+        let known = before.next_if(|(held, _)| held == reference);
+        if known.is_none_or(|(_, known)| known != object) {
+            changed.push(ClusterChange::Apply { object: object.clone() });
+        }
+    }
+    gone.extend(before.map(|(reference, _)| ClusterChange::Delete { object: reference }));
+    gone.append(&mut changed);
+    gone
 }
 
 /// The objects of one file, whose name says whether it is JSON.

@@ -10,7 +10,8 @@ use crate::truth::Truth;
 type Name = (ObjectKind, Box<str>);
 /// A label that a policy is filed under.
 type Label = (Scope, Box<str>, Box<str>);
-type Shelf<P> = BTreeMap<Name, Arc<P>>;
+/// Hardly ever more than a few: a list, because there are as many as policies.
+type Shelf<P> = Vec<Arc<P>>;
 type Labelled<P> = HashMap<Box<str>, HashMap<Box<str>, Shelf<P>>>;
 
 /// All policies of a kind, or of kinds that share a type.
@@ -23,7 +24,7 @@ pub(crate) struct Shelves<P> {
 /// The policies of one namespace.
 #[derive(Clone, Debug)]
 struct Room<P> {
-    by_name: BTreeMap<Name, (Arc<P>, Option<Label>)>,
+    by_name: BTreeMap<Name, Arc<P>>,
     by_pod: Labelled<P>,
     by_namespace: Labelled<P>,
     unlabelled: Shelf<P>,
@@ -41,7 +42,7 @@ impl<P> Default for Room<P> {
             by_name: BTreeMap::new(),
             by_pod: HashMap::new(),
             by_namespace: HashMap::new(),
-            unlabelled: BTreeMap::new(),
+            unlabelled: Vec::new(),
         }
     }
 }
@@ -52,11 +53,11 @@ impl<P: Policy> Shelves<P> {
     }
 
     pub(crate) fn get(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<&Arc<P>> {
-        self.rooms.get(namespace)?.by_name.get(&(kind, name.into())).map(|(policy, _)| policy)
+        self.rooms.get(namespace)?.by_name.get(&(kind, name.into()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<P>> {
-        self.rooms.values().flat_map(|room| room.by_name.values().map(|(policy, _)| policy))
+        self.rooms.values().flat_map(|room| room.by_name.values())
     }
 
     pub(super) fn names(&self, kind: ObjectKind) -> Vec<(&str, &str)> {
@@ -86,27 +87,28 @@ impl<P: Policy> Shelves<P> {
         self.delete(policy.kind(), policy.namespace(), policy.name());
         let room = self.rooms.entry(policy.namespace().into()).or_default();
         let label = room.rarest_label(&*policy);
-        let name: Name = (policy.kind(), policy.name().into());
-        room.shelf(label.as_ref()).insert(name.clone(), Arc::clone(&policy));
-        room.by_name.insert(name, (policy, label));
+        let shelf = room.shelf(label.as_ref());
+        shelf.reserve_exact(1);
+        shelf.push(Arc::clone(&policy));
+        room.by_name.insert((policy.kind(), policy.name().into()), policy);
     }
 
     pub(super) fn delete(&mut self, kind: ObjectKind, namespace: &str, name: &str) {
         let Some(room) = self.rooms.get_mut(namespace) else { return };
-        let name: Name = (kind, name.into());
-        let Some((_, label)) = room.by_name.remove(&name) else { return };
-        let Some((scope, key, value)) = label else {
-            room.unlabelled.remove(&name);
-            return;
-        };
-        if let Some(values) = room.labelled_mut(scope).get_mut(&key)
-            && let Some(shelf) = values.get_mut(&value)
-        {
-            shelf.remove(&name);
-            if shelf.is_empty() {
-                values.remove(&value);
+        let Some(policy) = room.by_name.remove(&(kind, name.into())) else { return };
+        let others = |held: &Arc<P>| !Arc::ptr_eq(held, &policy);
+        // Which of its labels it was filed under depended on who was there then.
+        for (scope, key, value) in policy.key_labels() {
+            if let Some(values) = room.labelled_mut(scope).get_mut(key)
+                && let Some(shelf) = values.get_mut(value)
+            {
+                shelf.retain(others);
+                if shelf.is_empty() {
+                    values.remove(value);
+                }
             }
         }
+        room.unlabelled.retain(others);
     }
 }
 
@@ -123,7 +125,7 @@ impl<P: Policy> Room<P> {
             .chain(on_namespace.into_iter().flatten())
             .chain(unknown.into_iter().flatten())
             .chain([&self.unlabelled])
-            .flat_map(BTreeMap::values)
+            .flatten()
     }
 
     fn labelled(&self, scope: Scope) -> &Labelled<P> {
@@ -153,7 +155,7 @@ impl<P: Policy> Room<P> {
     fn rarest_label(&self, policy: &P) -> Option<Label> {
         let filed = |(scope, key, value): &(Scope, &str, &str)| {
             let values = self.labelled(*scope).get(*key);
-            values.and_then(|values| values.get(*value)).map_or(0, BTreeMap::len)
+            values.and_then(|values| values.get(*value)).map_or(0, Vec::len)
         };
         let (scope, key, value) = policy.key_labels().into_iter().min_by_key(filed)?;
         Some((scope, key.into(), value.into()))
