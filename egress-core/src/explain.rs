@@ -5,10 +5,14 @@
 mod answer;
 mod ends;
 mod error;
+mod notes;
+mod range;
 mod render;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 pub use answer::{ExplainRequest, Explanation, explain};
 pub use error::ExplainError;
+pub use range::PartView;
 pub use render::render;

@@ -8,6 +8,7 @@ mod behind;
 mod claims;
 mod endpoint;
 mod index;
+mod landmarks;
 mod nodes;
 mod owners;
 mod pods;

@@ -10,12 +10,14 @@ mod evaluate;
 mod fix;
 mod kinds;
 mod ladder;
+mod lines;
 mod model;
 mod outcomes;
 mod services;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use evaluate::evaluate;
 pub use fix::{fix, fix_policies};
+pub use lines::lines;
 pub use model::{BackendView, Decision, PolicyFlow, PolicyView, SideView};

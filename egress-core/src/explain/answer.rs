@@ -1,12 +1,15 @@
 //! The answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ExplainError;
 use super::ends::{self, End};
-use crate::cluster::{Service, ServicePort};
+use super::notes::{host_network, service_notes};
+use super::range::{self, PartView};
+use super::{ExplainError, workload};
+use crate::cluster::Pod;
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::policy::{BackendView, Decision, PolicyFlow, PolicyView, SideView, evaluate, fix};
 use crate::protocol::Protocol;
@@ -16,9 +19,9 @@ use crate::verdict::Fix;
 /// The question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainRequest {
-    /// `[NS/]POD` or an address.
+    /// `[NS/]POD`, `TYPE/[NS/]NAME`, an address or a range of them.
     pub from: String,
-    /// `[NS/]POD`, `[NS/]SERVICE`, an address, or a name of `dns`.
+    /// `[NS/]POD`, `[NS/]SERVICE`, `TYPE/[NS/]NAME`, an address, a range of them, or a name of `dns`.
     pub to: String,
     /// Destination port; of a Service, the Service's.
     pub port: u16,
@@ -43,6 +46,9 @@ pub struct Explanation {
     /// One by one, where the destination stands for several: a Service's backends, a name's addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<BackendView>>,
+    /// Where an end is a range of addresses: its parts, and what each of them gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<PartView>>,
     /// What else one must know to read this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -61,31 +67,58 @@ pub struct Explanation {
 pub fn explain(index: &ClusterIndex, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
     let source = ends::source(index, &request.from)?;
     let target = ends::destination(index, &request.to, &request.dns)?;
+    match (&source, &target) {
+        (End::Range(from), End::Range(to)) => {
+            Err(ExplainError::TwoRanges { from: from.to_string(), to: to.to_string() })
+        }
+        (End::Range(_), _) | (_, End::Range(_)) => range::explain(index, request, &source, &target),
+        (End::Workload(name, pods), _) => {
+            workload::explain(name, pods, |pod| between(index, request, &End::Pod(pod), &target))
+        }
+        _ => between(index, request, &source, &target),
+    }
+}
+
+/// The answer for one source.
+fn between(
+    index: &ClusterIndex,
+    request: &ExplainRequest,
+    source: &End,
+    target: &End,
+) -> Result<Explanation, ExplainError> {
     let Some((from_ip, to_ip)) = ends::pair(source.ips(), target.ips()) else {
         return Err(ExplainError::NoCommonFamily { from: source.name(), to: target.name() });
     };
-    let from = endpoint(index, &source, from_ip, request);
-    let flow_to = |ip| PolicyFlow {
+    let from = endpoint(index, source, from_ip, request);
+    let flow_to = |to| PolicyFlow {
         from: from.clone(),
-        to: endpoint(index, &target, ip, request),
+        to,
         port: request.port,
         protocol: request.protocol,
         names: target.resolved_name().into_iter().collect(),
     };
-    let flow = flow_to(to_ip);
-    let mut notes = [host_network(&source), host_network(&target)].into_iter().flatten().collect::<Vec<_>>();
-    let several: Vec<IpAddr> =
-        target.ips().iter().copied().filter(|ip| ip.is_ipv4() == to_ip.is_ipv4()).collect();
-    let (view, fix) = match &target {
-        End::Name(..) if several.len() > 1 => {
-            let flows: Vec<PolicyFlow> = several.into_iter().map(flow_to).collect();
-            over_addresses(index, &flows)
+    let flow = flow_to(endpoint(index, target, to_ip, request));
+    let mut notes = [host_network(source), host_network(target)].into_iter().flatten().collect::<Vec<_>>();
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == to_ip.is_ipv4();
+    let several: Vec<Endpoint> = match target {
+        End::Name(_, ips) => {
+            let ips = ips.iter().copied().filter(same_family);
+            ips.map(|ip| endpoint(index, target, ip, request)).collect()
         }
-        _ => {
-            let view = evaluate(index, &flow);
-            let fix = fix(index, &flow, &view);
-            (view, fix)
+        End::Workload(_, pods) => {
+            let at =
+                |pod: &Arc<Pod>| Some(index.pod_endpoint(pod, *pod.ips.iter().find(|ip| same_family(ip))?));
+            pods.iter().filter_map(at).collect()
         }
+        _ => Vec::new(),
+    };
+    let (view, fix) = if several.len() > 1 {
+        let flows: Vec<PolicyFlow> = several.into_iter().map(flow_to).collect();
+        over_addresses(index, &flows)
+    } else {
+        let view = evaluate(index, &flow);
+        let fix = fix(index, &flow, &view);
+        (view, fix)
     };
     if let Some(service) = &flow.to.service {
         notes.extend(service_notes(service, flow.to.service_port.as_ref(), request, &view));
@@ -99,16 +132,24 @@ pub fn explain(index: &ClusterIndex, request: &ExplainRequest) -> Result<Explana
         ingress: view.ingress,
         fix,
         backends: view.backends,
+        parts: None,
         notes,
-        from: in_words(&source, &from, None),
-        to: in_words(&target, &flow.to, Some((request.port, request.protocol))),
+        from: in_words(source, &from, None),
+        to: in_words(target, &flow.to, Some((request.port, request.protocol))),
     })
 }
 
-fn endpoint(index: &ClusterIndex, end: &End, ip: IpAddr, request: &ExplainRequest) -> Endpoint {
+/// An end at one of its addresses.
+pub(super) fn endpoint(index: &ClusterIndex, end: &End, ip: IpAddr, request: &ExplainRequest) -> Endpoint {
     match end {
-        End::Ip(_) | End::Name(..) => index.resolve(ip, request.port, request.protocol, Mono(u64::MAX)),
+        End::Ip(_) | End::Name(..) | End::Range(_) => {
+            index.resolve(ip, request.port, request.protocol, Mono(u64::MAX))
+        }
         End::Pod(pod) => index.pod_endpoint(pod, ip),
+        End::Workload(_, pods) => match pods.first() {
+            Some(pod) => index.pod_endpoint(pod, ip),
+            None => Endpoint::external(ip),
+        },
         End::Service(service) => {
             let mut ports = service.ports.iter();
             let port = ports.find(|port| port.port == request.port && port.protocol == request.protocol);
@@ -117,7 +158,7 @@ fn endpoint(index: &ClusterIndex, end: &End, ip: IpAddr, request: &ExplainReques
     }
 }
 
-/// A name with several addresses: the client may take any.
+/// A name with several addresses, or a workload with several pods: the client may take any.
 fn over_addresses(index: &ClusterIndex, flows: &[PolicyFlow]) -> (PolicyView, Option<Fix>) {
     let judged: Vec<(&PolicyFlow, PolicyView)> =
         flows.iter().map(|flow| (flow, evaluate(index, flow))).collect();
@@ -151,57 +192,8 @@ fn over_addresses(index: &ClusterIndex, flows: &[PolicyFlow]) -> (PolicyView, Op
     (view, fix)
 }
 
-fn host_network(end: &End) -> Option<String> {
-    match end {
-        End::Pod(pod) if pod.host_network => Some(format!(
-            "pod {} is on the host's network: policies see its node, and none of them selects it",
-            pod.reference()
-        )),
-        End::Pod(pod) if pod.finished => Some(format!("pod {} has finished", pod.reference())),
-        End::Pod(pod) if pod.ips.is_empty() => {
-            Some(format!("pod {} has no address yet: rules by address cannot be decided", pod.reference()))
-        }
-        _ => None,
-    }
-}
-
-fn service_notes(
-    service: &Service,
-    port: Option<&ServicePort>,
-    request: &ExplainRequest,
-    view: &PolicyView,
-) -> Option<String> {
-    let name = service.reference();
-    if port.is_none() {
-        let has: Vec<String> =
-            service.ports.iter().map(|port| format!("{} {}", port.protocol, port.port)).collect();
-        let has = if has.is_empty() { "none".into() } else { has.join(", ") };
-        return Some(format!(
-            "Service {name} has no port {} {} (it has {has}): nothing answers there, whatever the policies say",
-            request.protocol, request.port
-        ));
-    }
-    let backends = view.backends.as_deref().unwrap_or_default();
-    let selector = || match &service.selector {
-        Some(selector) => {
-            let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            format!("its selector is {}", labels.join(","))
-        }
-        None => "it has no selector".into(),
-    };
-    if backends.is_empty() {
-        return Some(format!(
-            "Service {name} has no endpoints ({}): nothing answers there, whatever the policies say",
-            selector()
-        ));
-    }
-    (!backends.iter().any(|backend| backend.ready)).then(|| {
-        format!("none of the {} endpoints of Service {name} is ready ({})", backends.len(), selector())
-    })
-}
-
-/// `default/api-client (10.244.1.5)`, `api.stripe.com (203.0.113.4):443/TCP`.
-fn in_words(end: &End, endpoint: &Endpoint, port: Option<(u16, Protocol)>) -> String {
+/// `default/api-client (10.244.1.5)`, `10.0.0.0/8 port 443/TCP`, `api.stripe.com (203.0.113.4):443/TCP`.
+pub(super) fn in_words(end: &End, endpoint: &Endpoint, port: Option<(u16, Protocol)>) -> String {
     let known = match end {
         End::Ip(_) => endpoint
             .pod_ref()
@@ -211,9 +203,12 @@ fn in_words(end: &End, endpoint: &Endpoint, port: Option<(u16, Protocol)>) -> St
         named => Some(named.name()),
     };
     let suffix = port.map_or_else(String::new, |(port, protocol)| format!(":{port}/{protocol}"));
+    if let (End::Range(range), Some((port, protocol))) = (end, port) {
+        return format!("{range} port {port}/{protocol}");
+    }
     match (known, endpoint.address(), port) {
-        (Some(name), Some(ip), _) => format!("{name} ({ip}){suffix}"),
-        (Some(name), None, _) => format!("{name}{suffix}"),
+        (Some(name), Some(ip), _) if !matches!(end, End::Range(_)) => format!("{name} ({ip}){suffix}"),
+        (Some(name), _, _) => format!("{name}{suffix}"),
         (None, _, Some((port, protocol))) => format!("{}/{protocol}", SocketAddr::new(endpoint.ip, port)),
         (None, _, None) => endpoint.ip.to_string(),
     }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::ExplainError;
 use crate::cluster::{Pod, PodRef, Service};
 use crate::identity::ClusterIndex;
@@ -18,6 +20,10 @@ pub(super) enum End {
     Pod(Arc<Pod>),
     /// A Service.
     Service(Arc<Service>),
+    /// A range of addresses.
+    Range(IpNet),
+    /// The pods of a workload, in the order of their names; at least one.
+    Workload(String, Vec<Arc<Pod>>),
 }
 
 impl End {
@@ -28,6 +34,8 @@ impl End {
             Self::Name(_, ips) => ips,
             Self::Pod(pod) => &pod.ips,
             Self::Service(service) => &service.cluster_ips,
+            Self::Range(_) => &[],
+            Self::Workload(_, pods) => pods.first().map_or(&[], |pod| &pod.ips),
         }
     }
 
@@ -43,16 +51,21 @@ impl End {
             Self::Name(name, _) => name.clone(),
             Self::Pod(pod) => pod.reference().to_string(),
             Self::Service(service) => format!("Service {}", service.reference()),
+            Self::Range(range) => range.to_string(),
+            Self::Workload(name, _) => name.clone(),
         }
     }
 }
 
-/// `[NS/]POD` or an address.
+/// `[NS/]POD`, `TYPE/[NS/]NAME`, an address or a range of them.
 pub(super) fn source(index: &ClusterIndex, text: &str) -> Result<End, ExplainError> {
-    if let Some(ip) = address(text) {
-        return Ok(End::Ip(ip));
+    if let Some(end) = address(text).map(End::Ip).or_else(|| range(text)) {
+        return Ok(end);
     }
-    let Name { namespace, name, .. } = Name::parse(text)?;
+    let Name { kind, namespace, name } = Name::parse(text)?;
+    if let Kind::Workload(kind) = kind {
+        return workload(index, text, kind, namespace, name);
+    }
     let mut pods = find(index.pods(), namespace, name, |pod| pod.reference());
     match (pods.pop(), pods.is_empty()) {
         (Some(pod), true) => Ok(End::Pod(pod)),
@@ -72,14 +85,15 @@ pub(super) fn source(index: &ClusterIndex, text: &str) -> Result<End, ExplainErr
     }
 }
 
-/// `[NS/]POD`, `[NS/]SERVICE`, a Service's DNS name, a name given with its address, or an address.
+/// `[NS/]POD`, `[NS/]SERVICE`, `TYPE/[NS/]NAME`, a Service's DNS name, a name given with its address, an address or a
+/// range of them.
 pub(super) fn destination(
     index: &ClusterIndex,
     text: &str,
     dns: &[(String, IpAddr)],
 ) -> Result<End, ExplainError> {
-    if let Some(ip) = address(text) {
-        return Ok(End::Ip(ip));
+    if let Some(end) = address(text).map(End::Ip).or_else(|| range(text)) {
+        return Ok(end);
     }
     let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
     let ips: Vec<IpAddr> =
@@ -88,12 +102,15 @@ pub(super) fn destination(
         return Ok(End::Name(text.to_owned(), ips));
     }
     let Name { kind, namespace, name } = Name::parse(text)?;
+    if let Kind::Workload(kind) = kind {
+        return workload(index, text, kind, namespace, name);
+    }
     let pods = match kind {
-        Kind::Service => Vec::new(),
+        Kind::Service | Kind::Workload(_) => Vec::new(),
         Kind::Pod | Kind::Any => find(index.pods(), namespace, name, |pod| pod.reference()),
     };
     let services = match kind {
-        Kind::Pod => Vec::new(),
+        Kind::Pod | Kind::Workload(_) => Vec::new(),
         Kind::Service | Kind::Any => find(index.services(), namespace, name, |service| service.reference()),
     };
     match (pods.as_slice(), services.as_slice()) {
@@ -120,6 +137,40 @@ fn address(text: &str) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
+/// `10.0.0.0/8`; bits beyond the prefix are cleared. A range of one address is that address.
+fn range(text: &str) -> Option<End> {
+    let range = text.parse::<IpNet>().ok()?.trunc();
+    let single = range.prefix_len() == range.max_prefix_len();
+    Some(if single { End::Ip(range.addr().to_canonical()) } else { End::Range(range) })
+}
+
+/// The pods that a workload owns and that have not finished.
+fn workload(
+    index: &ClusterIndex,
+    text: &str,
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<End, ExplainError> {
+    let owner = format!("{kind}/{name}");
+    let owned = |pod: &&Arc<Pod>| {
+        !pod.finished
+            && pod.workload.as_deref() == Some(&owner)
+            && namespace.is_none_or(|namespace| pod.namespace == namespace)
+    };
+    let pods: Vec<Arc<Pod>> = index.pods().filter(owned).cloned().collect();
+    let mut namespaces: Vec<&str> = pods.iter().map(|pod| pod.namespace.as_str()).collect();
+    namespaces.dedup();
+    match namespaces.as_slice() {
+        [] => Err(ExplainError::NoSuchPod { name: text.to_owned(), hint: " (no pod has this owner)".into() }),
+        [namespace] => Ok(End::Workload(format!("{kind} {namespace}/{name}"), pods.clone())),
+        several => {
+            let first = text.split('/').next().unwrap_or_default();
+            Err(ambiguous(text, several.iter().map(|namespace| format!("{first}/{namespace}/{name}"))))
+        }
+    }
+}
+
 fn ambiguous(text: &str, candidates: impl Iterator<Item = String>) -> ExplainError {
     let mut candidates: Vec<String> = candidates.collect();
     candidates.sort();
@@ -138,7 +189,19 @@ enum Kind {
     Any,
     Pod,
     Service,
+    /// As the owner of a pod is written.
+    Workload(&'static str),
 }
+
+/// Kinds that own pods, as `kubectl` takes them.
+const WORKLOADS: &[(&str, &[&str])] = &[
+    ("Deployment", &["deploy", "deployment", "deployments"]),
+    ("StatefulSet", &["sts", "statefulset", "statefulsets"]),
+    ("DaemonSet", &["ds", "daemonset", "daemonsets"]),
+    ("ReplicaSet", &["rs", "replicaset", "replicasets"]),
+    ("Job", &["job", "jobs"]),
+    ("CronJob", &["cj", "cronjob", "cronjobs"]),
+];
 
 struct Name<'a> {
     kind: Kind,
@@ -147,10 +210,15 @@ struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// `NAME`, `NS/NAME`, `pod/NAME`, `svc/NS/NAME`, `NAME.NS.svc[.ZONE]`.
+    /// `NAME`, `NS/NAME`, `pod/NAME`, `svc/NS/NAME`, `deploy/NAME`, `NAME.NS.svc[.ZONE]`.
     fn parse(text: &'a str) -> Result<Self, ExplainError> {
         let malformed = || ExplainError::Malformed { text: text.to_owned() };
+        let workload = |word: &str| {
+            let found = WORKLOADS.iter().find(|(_, words)| words.contains(&word));
+            found.map(|(kind, _)| Kind::Workload(kind))
+        };
         let (kind, rest) = match text.split_once('/') {
+            Some((word, rest)) if workload(word).is_some() => (workload(word).unwrap_or(Kind::Any), rest),
             Some(("pod" | "pods" | "po", rest)) => (Kind::Pod, rest),
             Some(("service" | "services" | "svc", rest)) => (Kind::Service, rest),
             _ => (Kind::Any, text),

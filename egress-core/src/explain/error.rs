@@ -35,6 +35,22 @@ pub enum ExplainError {
         /// As asked.
         text: String,
     },
+    /// Both ends are ranges of addresses.
+    #[error("{from} and {to} are both ranges of addresses: name one pod or address of one of them")]
+    TwoRanges {
+        /// The source.
+        from: String,
+        /// The destination.
+        to: String,
+    },
+    /// Policies and objects cut a range into very many parts.
+    #[error("policies and pods cut {range} into {parts} parts: ask for a smaller range")]
+    TooManyParts {
+        /// The range.
+        range: String,
+        /// How many there are.
+        parts: usize,
+    },
     /// One end has IPv4 addresses only and the other IPv6 only.
     #[error("{from} and {to} have no address of the same family")]
     NoCommonFamily {

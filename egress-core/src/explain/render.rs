@@ -1,6 +1,6 @@
 //! The answer on a terminal, in the manner of a good compiler error.
 
-use super::Explanation;
+use super::{Explanation, PartView};
 use crate::policy::{BackendView, Decision, SideView};
 use crate::verdict::{Fix, PolicyFinding, PolicyResult, Side};
 
@@ -11,7 +11,7 @@ const NARROWEST: usize = 40;
 #[must_use]
 pub fn render(explanation: &Explanation, width: usize, color: bool) -> String {
     let mut page = Page { text: String::new(), width: width.max(NARROWEST), color };
-    let Explanation { decision, egress, ingress, fix, backends, notes, from, to } = explanation;
+    let Explanation { decision, egress, ingress, fix, backends, parts, notes, from, to } = explanation;
     page.title(from, to, *decision);
     for note in notes {
         page.blank();
@@ -22,6 +22,12 @@ pub fn render(explanation: &Explanation, width: usize, color: bool) -> String {
         for backend in backends {
             page.backend(backend);
         }
+    }
+    if let Some(parts) = parts {
+        for part in parts {
+            page.part(part);
+        }
+        return page.text;
     }
     page.side(Side::Egress, egress.as_ref(), "the source is not a pod with an address of its own");
     page.side(Side::Ingress, ingress.as_ref(), "the destination is not a pod with an address of its own");
@@ -91,6 +97,24 @@ impl Page {
         self.text.push_str(&format!("  → {}{pod}{state}: ", std::net::SocketAddr::new(*ip, *port)));
         self.styled(decision.as_str(), Style::of(*decision));
         self.text.push('\n');
+    }
+
+    /// A part of a range, with the sides that have a say.
+    fn part(&mut self, part: &PartView) {
+        let nets: Vec<String> = part.nets.iter().map(ToString::to_string).collect();
+        self.blank();
+        self.text.push_str("  ");
+        self.styled(part.decision.as_str(), Style::of(part.decision));
+        self.text.push('\n');
+        self.paragraph(4, "", &nets.join(", "));
+        for (side, view) in [(Side::Egress, &part.egress), (Side::Ingress, &part.ingress)] {
+            for finding in view.iter().flat_map(|view| &view.policies) {
+                self.finding(finding);
+            }
+            if view.as_ref().is_some_and(|view| !view.isolated) {
+                self.paragraph(4, "", &format!("no policy selects the pod for {side}"));
+            }
+        }
     }
 
     fn side(&mut self, side: Side, view: Option<&SideView>, absent: &str) {

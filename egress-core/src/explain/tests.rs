@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{ExplainError, ExplainRequest, Explanation, explain, render};
+use super::{ExplainError, ExplainRequest, Explanation, PartView, explain, render};
 use crate::cluster::testing::{Topology, block, ip, pods, policy, rule};
 use crate::identity::ClusterIndex;
-use crate::policy::Decision::{Allow, Deny, Undecidable};
+use crate::policy::Decision::{self, Allow, Deny, Undecidable};
 use crate::protocol::Protocol;
 
 fn cluster() -> Topology {
@@ -243,4 +243,112 @@ data/twin (10.244.1.9) → Service data/web (10.96.0.40):80/TCP
     assert_eq!(format!("{before}  Fix\n"), expected);
     let prose = text.lines().skip(1).take_while(|line| !line.starts_with("apiVersion"));
     assert!(prose.into_iter().all(|line| line.chars().count() <= 60), "{text}");
+}
+
+fn parts(answer: &Explanation) -> Vec<(String, Decision)> {
+    let nets = |part: &PartView| part.nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    answer.parts.as_ref().expect("parts").iter().map(|part| (nets(part), part.decision)).collect()
+}
+
+#[test]
+fn a_range_is_cut_where_policies_and_objects_draw_a_line() {
+    let index = Topology::new()
+        .node("worker-1", "192.0.2.10", "10.244.1.0/24")
+        .namespace("default", "")
+        .pod("default/web", "10.244.1.5", "app=web")
+        .pod("default/db", "10.244.1.7", "app=db")
+        .policy(policy("default/web", "app=web").egress_to([
+            rule([block("10.0.0.0/8 except 10.9.0.0/16")], ""),
+            rule([pods("app=db")], "TCP 443"),
+            rule([block("203.0.113.128/25")], "TCP 443"),
+        ]))
+        .policy(policy("default/db", "app=db").ingress_from([rule([block("10.0.0.0/9")], "")]))
+        .index();
+    let table = [
+        ("default/web", "203.0.113.0/24", vec![("203.0.113.0/25", Deny), ("203.0.113.128/25", Allow)]),
+        ("default/web", "203.0.113.128/26", vec![("203.0.113.128/26", Allow)]),
+        ("default/web", "10.8.0.0/14", vec![("10.8.0.0/16 10.10.0.0/15", Allow), ("10.9.0.0/16", Deny)]),
+        // What is not known in the pods' network may have policies of its own.
+        (
+            "default/web",
+            "10.244.1.4/30",
+            vec![
+                ("10.244.1.4/32 10.244.1.6/32", Undecidable),
+                ("10.244.1.5/32", Allow),
+                ("10.244.1.7/32", Deny),
+            ],
+        ),
+        ("10.0.0.0/8", "default/db", vec![("10.0.0.0/9", Allow), ("10.128.0.0/9", Deny)]),
+    ];
+    for (from, to, expected) in table {
+        let expected: Vec<_> =
+            expected.into_iter().map(|(nets, decision)| (nets.to_owned(), decision)).collect();
+        assert_eq!(parts(&ask(&index, from, to, 443).unwrap()), expected, "{from} to {to}");
+    }
+    let error = ask(&index, "default/web", "2001:db8::/32", 443).unwrap_err();
+    assert_eq!(error.to_string(), "default/web and 2001:db8::/32 have no address of the same family");
+    let answer = ask(&index, "default/web", "203.0.113.0/24", 443).unwrap();
+    assert_eq!((answer.decision, answer.to.as_str()), (Undecidable, "203.0.113.0/24 port 443/TCP"));
+    let text = render(&answer, 80, false);
+    assert!(text.contains("  deny\n    203.0.113.0/25\n    ✗ NetworkPolicy default/web"), "{text}");
+}
+
+/// Every address of a small range, asked one by one, gets what its part says.
+#[test]
+fn parts_say_what_each_address_gets() {
+    use crate::policy::tests::generate::{Random, topology};
+    let mut compared = 0;
+    for seed in 0..60 {
+        let cluster = topology(&mut Random::new(seed));
+        let index = cluster.index();
+        for pod in index.pods().filter(|pod| !pod.host_network).cloned().collect::<Vec<_>>() {
+            let from = pod.reference().to_string();
+            for range in ["203.0.113.0/27", "203.0.113.64/27", "10.244.1.0/28", "192.0.2.0/28"] {
+                let answer = ask(&index, &from, range, 80).unwrap();
+                for part in answer.parts.as_ref().unwrap() {
+                    for ip in part.nets.iter().flat_map(ipnet::IpNet::hosts) {
+                        let one = ask(&index, &from, &ip.to_string(), 80).unwrap();
+                        assert_eq!(one.decision, part.decision, "seed {seed}: {from} to {ip} in {range}");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 10_000, "{compared}");
+}
+
+#[test]
+fn the_pods_of_a_workload_are_asked_one_by_one() {
+    let owned = |pod: &mut crate::cluster::Pod| pod.workload = Some("Deployment/api".into());
+    let topology = cluster()
+        .pod("default/api-1", "10.244.1.21", "app=api")
+        .but(owned)
+        .pod("default/api-2", "10.244.1.22", "app=api,canary=1")
+        .but(owned);
+    let index = topology.clone().index();
+    let answer = ask(&index, "deploy/api", "203.0.113.4", 443).unwrap();
+    assert_eq!((answer.decision, answer.from.as_str()), (Allow, "Deployment default/api"));
+    assert_eq!(
+        answer.notes,
+        ["the 2 pods of Deployment default/api get the same answer; below is default/api-1 (10.244.1.21)"]
+    );
+    let index = topology
+        .policy(policy("default/canary", "canary=1").egress_to([]))
+        .policy(policy("default/api", "canary=1").ingress_from([]))
+        .index();
+    let answer = ask(&index, "deploy/default/api", "203.0.113.4", 443).unwrap();
+    assert_eq!(answer.decision, Undecidable);
+    assert_eq!(
+        answer.notes,
+        ["the pods of Deployment default/api differ: deny: default/api-2; allow: default/api-1; below is \
+          default/api-2 (10.244.1.22)"]
+    );
+    let answer = ask(&index, "data/db", "deploy/api", 443).unwrap();
+    let decisions: Vec<_> = answer.backends.unwrap().iter().map(|one| one.decision).collect();
+    assert_eq!((answer.decision, decisions), (Undecidable, vec![Allow, Deny]));
+    let error = ask(&index, "sts/api", "203.0.113.4", 443).unwrap_err();
+    assert_eq!(error.to_string(), "no such pod: sts/api (no pod has this owner)");
+    let error = ask(&index, "10.0.0.0/8", "10.0.0.0/8", 443).unwrap_err();
+    assert!(error.to_string().contains("both ranges"), "{error}");
 }

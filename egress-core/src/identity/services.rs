@@ -96,6 +96,14 @@ impl ServiceIndex {
         })
     }
 
+    /// The networks of [`ServiceIndex::in_service_range`].
+    pub(super) fn ranges(&self) -> impl Iterator<Item = IpNet> {
+        self.ranges.values().filter_map(|(lowest, highest)| {
+            let shared = u8::try_from(common_prefix(*lowest, *highest)).ok()?;
+            Some(IpNet::new(*lowest, shared).ok()?.trunc())
+        })
+    }
+
     /// Adds or replaces a Service. `changed`: when, unless it was listed at the beginning.
     pub(super) fn apply(&mut self, service: Arc<Service>, changed: Option<Mono>) {
         if let Some(at) = changed

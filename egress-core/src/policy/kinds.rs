@@ -11,9 +11,11 @@ pub(super) use compare::describe_peers;
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::ladder::{self, Stage};
 use super::model::SideView;
-use crate::cluster::{Object, Pod, Policy};
+use crate::cluster::{NetworkPolicy, Object, Pod, Policy};
 use crate::identity::{ClusterIndex, Endpoint, Shelved};
 use crate::protocol::Protocol;
 use crate::truth::Truth;
@@ -111,4 +113,12 @@ fn finding(policy: &impl Policy, question: &Question<'_>, result: PolicyResult) 
         result,
         why: Vec::new(),
     }
+}
+
+/// The networks that policies which select the pod name for this side.
+pub(super) fn lines(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
+    fn of<P: Policy + Shelved>(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
+        index.policies_selecting::<P>(pod).iter().flat_map(|(policy, _)| policy.lines(side)).collect()
+    }
+    of::<NetworkPolicy>(index, pod, side)
 }

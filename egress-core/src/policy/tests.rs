@@ -3,7 +3,7 @@
 mod admits;
 mod exempt;
 mod fixes;
-mod generate;
+pub(crate) mod generate;
 mod oracle;
 mod other;
 mod scale;

@@ -275,10 +275,10 @@ pub struct Evidence {
 /// A connection to decide.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainRequest {
-    /// `\[NS/\]POD` or an address.
+    /// `\[NS/\]POD`, `TYPE/\[NS/\]NAME`, an address or a CIDR.
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
-    /// `\[NS/\]POD`, an address, or `\[NS/\]SERVICE`.
+    /// `\[NS/\]POD`, `\[NS/\]SERVICE`, `TYPE/\[NS/\]NAME`, an address or a CIDR.
     #[prost(string, tag = "2")]
     pub to: ::prost::alloc::string::String,
     /// Destination port.
@@ -321,6 +321,32 @@ pub struct ExplainResponse {
     /// The destination in words.
     #[prost(string, tag = "8")]
     pub to: ::prost::alloc::string::String,
+    /// Where an end is a range of addresses: its parts.
+    #[prost(message, optional, tag = "9")]
+    pub range: ::core::option::Option<RangeDecisions>,
+}
+/// A range of addresses.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RangeDecisions {
+    /// What gets the same answer, one by one.
+    #[prost(message, repeated, tag = "1")]
+    pub parts: ::prost::alloc::vec::Vec<PartDecision>,
+}
+/// What is decided for a part of a range.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PartDecision {
+    /// The part, as CIDRs.
+    #[prost(string, repeated, tag = "1")]
+    pub nets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Both sides together.
+    #[prost(enumeration = "Decision", tag = "2")]
+    pub decision: i32,
+    /// The source's side, as for the first address.
+    #[prost(message, optional, tag = "3")]
+    pub egress: ::core::option::Option<SideDecision>,
+    /// The destination's side, likewise.
+    #[prost(message, optional, tag = "4")]
+    pub ingress: ::core::option::Option<SideDecision>,
 }
 /// Those that a destination stands for.
 #[derive(Clone, PartialEq, ::prost::Message)]

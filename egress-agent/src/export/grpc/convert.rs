@@ -35,6 +35,9 @@ pub enum ConvertError {
     /// Not an IP address.
     #[error("the agent's answer has \"{0}\" where an IP address belongs")]
     Address(String),
+    /// Not a network.
+    #[error("the agent's answer has \"{0}\" where a CIDR belongs")]
+    Network(String),
     /// Not a port.
     #[error("the agent's answer has {0} where a port belongs")]
     Port(u32),

@@ -7,10 +7,10 @@ use crate::cluster::{LabelSelector, NetworkPolicy, Object, Peer, Pod, Rule};
 use crate::protocol::Protocol;
 
 /// xorshift64* (Vigna).
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -85,7 +85,7 @@ const PORTS: [&str; 13] = [
 ];
 
 /// A cluster of three namespaces, two nodes, up to eight pods and up to six policies.
-pub(super) fn topology(random: &mut Random) -> Topology {
+pub(crate) fn topology(random: &mut Random) -> Topology {
     let mut topology = Topology::new()
         .node("worker-1", "192.0.2.10", "")
         .node("worker-2", "192.0.2.11", "")

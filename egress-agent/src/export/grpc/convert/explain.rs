@@ -1,5 +1,6 @@
 //! `Explain`, both ways.
 
+use egress_core::explain::PartView;
 use egress_core::policy::{BackendView, SideView};
 use egress_core::protocol::Protocol;
 use tonic::Status;
@@ -55,6 +56,10 @@ pub(in super::super) fn explanation_to_proto(explanation: &Explanation) -> proto
         notes: explanation.notes.clone(),
         from: explanation.from.clone(),
         to: explanation.to.clone(),
+        range: explanation
+            .parts
+            .as_ref()
+            .map(|parts| proto::RangeDecisions { parts: parts.iter().map(part_to_proto).collect() }),
     }
 }
 
@@ -70,10 +75,13 @@ pub(in super::super) fn explanation_from_proto(
         .several
         .map(|several| several.backends.into_iter().map(&mut backend).collect::<Result<Vec<_>, _>>())
         .transpose()?;
+    let mut part = |from| part_from_proto(from, &mut unknown);
+    let parts = from.range.map(|range| range.parts.into_iter().map(&mut part).collect::<Result<Vec<_>, _>>());
+    let parts = parts.transpose()?;
     let fix = from.fix.map(fix_from_proto);
     let (mut notes, from, to) = (from.notes, from.from, from.to);
     notes.extend(unknown.into_hints());
-    Ok(Explanation { decision, egress, ingress, fix, backends, notes, from, to })
+    Ok(Explanation { decision, egress, ingress, fix, backends, parts, notes, from, to })
 }
 
 fn side_to_proto(side: &SideView) -> proto::SideDecision {
@@ -113,6 +121,25 @@ fn backend_from_proto(
         port: port(from.port)?,
         pod: from.pod.map(object_from_proto),
         ready: from.ready,
+        decision: unknown.word("decision", from.decision),
+        egress: from.egress.map(|side| side_from_proto(side, unknown)),
+        ingress: from.ingress.map(|side| side_from_proto(side, unknown)),
+    })
+}
+
+fn part_to_proto(part: &PartView) -> proto::PartDecision {
+    proto::PartDecision {
+        nets: part.nets.iter().map(ToString::to_string).collect(),
+        decision: part.decision.to_proto(),
+        egress: part.egress.as_ref().map(side_to_proto),
+        ingress: part.ingress.as_ref().map(side_to_proto),
+    }
+}
+
+fn part_from_proto(from: proto::PartDecision, unknown: &mut Unknown) -> Result<PartView, ConvertError> {
+    let nets = from.nets.iter().map(|text| text.parse().map_err(|_| ConvertError::Network(text.clone())));
+    Ok(PartView {
+        nets: nets.collect::<Result<_, _>>()?,
         decision: unknown.word("decision", from.decision),
         egress: from.egress.map(|side| side_from_proto(side, unknown)),
         ingress: from.ingress.map(|side| side_from_proto(side, unknown)),
