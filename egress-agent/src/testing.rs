@@ -9,6 +9,7 @@ pub(crate) use verdicts::{
     verdicts,
 };
 
+use egress_core::explain::PartView;
 use egress_core::policy::{BackendView, Decision, SideView};
 use egress_core::verdict::{Fix, PolicyFinding, PolicyResult, Side};
 
@@ -66,6 +67,12 @@ pub(crate) fn explanation() -> Explanation {
     };
     let egress = SideView { isolated: true, decision: Decision::Deny, policies: vec![finding] };
     let ingress = SideView { isolated: false, decision: Decision::Allow, policies: vec![] };
+    let part = PartView {
+        nets: vec!["10.0.0.0/8".parse().unwrap()],
+        decision: Decision::Deny,
+        egress: Some(egress.clone()),
+        ingress: None,
+    };
     Explanation {
         decision: Decision::Deny,
         egress: Some(egress.clone()),
@@ -80,6 +87,7 @@ pub(crate) fn explanation() -> Explanation {
             egress: Some(egress),
             ingress: Some(ingress),
         }]),
+        parts: Some(vec![part]),
         notes: vec!["the Service forwards to 1 backend".into()],
         from: "pod default/api-client".into(),
         to: "Service default/shop".into(),

@@ -5,6 +5,7 @@
 
 mod backends;
 mod behind;
+mod calico;
 mod claims;
 mod endpoint;
 mod index;

@@ -19,6 +19,12 @@ impl From<bool> for Truth {
     }
 }
 
+impl From<Option<bool>> for Truth {
+    fn from(known: Option<bool>) -> Self {
+        known.map_or(Self::Unknown, Self::from)
+    }
+}
+
 /// Both: the weaker of the two.
 impl BitAnd for Truth {
     type Output = Self;

@@ -3,6 +3,7 @@
 //! A converter reports what is wrong in [`Errors`] and goes on, so that all errors of an object are told at once.
 //! What it returns then is not to be used.
 
+mod calico;
 mod endpoints;
 mod field;
 mod identity;
@@ -14,6 +15,9 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use calico::{
+    calico_global_network_set, calico_global_policy, calico_network_set, calico_policy, calico_tier,
+};
 pub use endpoints::endpoint_slice;
 pub use field::{Errors, FieldError};
 pub use identity::{namespace, node};

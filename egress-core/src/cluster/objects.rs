@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::calico::{CalicoPolicy, NetworkSet, Tier};
 use super::{Labels, NetworkPolicy, OtherPolicy, Policy};
 use crate::protocol::Protocol;
 
@@ -24,6 +25,12 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     /// A `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy(Arc<NetworkPolicy>),
+    /// A NetworkPolicy or GlobalNetworkPolicy of Calico.
+    CalicoPolicy(Arc<CalicoPolicy>),
+    /// A NetworkSet or GlobalNetworkSet of Calico.
+    CalicoNetworkSet(Arc<NetworkSet>),
+    /// A Tier of Calico.
+    CalicoTier(Arc<Tier>),
     /// A policy of a kind that is not evaluated.
     OtherPolicy(Arc<OtherPolicy>),
 }
@@ -44,18 +51,34 @@ pub enum ObjectKind {
     EndpointSlice,
     /// NetworkPolicy.
     NetworkPolicy,
+    /// NetworkPolicy of Calico.
+    CalicoNetworkPolicy,
+    /// GlobalNetworkPolicy of Calico.
+    CalicoGlobalNetworkPolicy,
+    /// NetworkSet of Calico.
+    CalicoNetworkSet,
+    /// GlobalNetworkSet of Calico.
+    CalicoGlobalNetworkSet,
+    /// Tier of Calico.
+    CalicoTier,
     /// A policy of a kind that is not evaluated.
     OtherPolicy,
 }
 
-/// Every kind, with its name in manifests and its resource's name in the API.
-const KINDS: [(ObjectKind, &str, &str); 7] = [
+/// Every kind, with its name in manifests and its resource's name in the API; with the group where another kind has the
+/// same name.
+const KINDS: [(ObjectKind, &str, &str); 12] = [
     (ObjectKind::Pod, "Pod", "pods"),
     (ObjectKind::Namespace, "Namespace", "namespaces"),
     (ObjectKind::Node, "Node", "nodes"),
     (ObjectKind::Service, "Service", "services"),
     (ObjectKind::EndpointSlice, "EndpointSlice", "endpointslices"),
     (ObjectKind::NetworkPolicy, "NetworkPolicy", "networkpolicies"),
+    (ObjectKind::CalicoNetworkPolicy, "NetworkPolicy.projectcalico.org", "networkpolicies.projectcalico.org"),
+    (ObjectKind::CalicoGlobalNetworkPolicy, "GlobalNetworkPolicy", "globalnetworkpolicies"),
+    (ObjectKind::CalicoNetworkSet, "NetworkSet", "networksets"),
+    (ObjectKind::CalicoGlobalNetworkSet, "GlobalNetworkSet", "globalnetworksets"),
+    (ObjectKind::CalicoTier, "Tier", "tiers"),
     (ObjectKind::OtherPolicy, "OtherPolicy", "otherpolicies"),
 ];
 
@@ -77,7 +100,7 @@ impl ObjectKind {
         self.row().2
     }
 
-    /// It is a kind of policy.
+    /// It is a kind of policy, or of what only policies refer to.
     #[must_use]
     pub fn is_policy(self) -> bool {
         !matches!(self, Self::Pod | Self::Namespace | Self::Node | Self::Service | Self::EndpointSlice)
@@ -111,6 +134,9 @@ impl Object {
             Self::Service(o) => (o.namespace.as_str(), o.name.as_str()),
             Self::EndpointSlice(o) => (o.namespace.as_str(), o.name.as_str()),
             Self::NetworkPolicy(o) => (o.namespace(), o.name()),
+            Self::CalicoPolicy(o) => (o.namespace(), o.name()),
+            Self::CalicoNetworkSet(o) => (o.namespace.as_str(), o.name.as_str()),
+            Self::CalicoTier(o) => ("", o.name.as_str()),
             Self::OtherPolicy(o) => (o.namespace(), o.name()),
         };
         ObjectRef { kind: self.kind(), namespace: namespace.to_owned(), name: name.to_owned() }
@@ -126,22 +152,37 @@ impl Object {
             Self::Service(_) => ObjectKind::Service,
             Self::EndpointSlice(_) => ObjectKind::EndpointSlice,
             Self::NetworkPolicy(o) => o.kind(),
+            Self::CalicoPolicy(o) => o.kind(),
+            Self::CalicoNetworkSet(o) if o.namespace.is_empty() => ObjectKind::CalicoGlobalNetworkSet,
+            Self::CalicoNetworkSet(_) => ObjectKind::CalicoNetworkSet,
+            Self::CalicoTier(_) => ObjectKind::CalicoTier,
             Self::OtherPolicy(o) => o.kind(),
         }
     }
 }
 
 macro_rules! objects {
-    ($($kind:ident),*) => {$(
-        impl From<$kind> for Object {
-            fn from(object: $kind) -> Self {
+    ($($kind:ident: $type:ident),*) => {$(
+        impl From<$type> for Object {
+            fn from(object: $type) -> Self {
                 Self::$kind(Arc::new(object))
             }
         }
     )*};
 }
 
-objects!(Pod, Namespace, Node, Service, EndpointSlice, NetworkPolicy, OtherPolicy);
+objects! {
+    Pod: Pod,
+    Namespace: Namespace,
+    Node: Node,
+    Service: Service,
+    EndpointSlice: EndpointSlice,
+    NetworkPolicy: NetworkPolicy,
+    CalicoPolicy: CalicoPolicy,
+    CalicoNetworkSet: NetworkSet,
+    CalicoTier: Tier,
+    OtherPolicy: OtherPolicy
+}
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

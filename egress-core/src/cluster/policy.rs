@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Labels, Namespace, ObjectKind, Pod};
 use crate::protocol::Protocol;
 use crate::truth::Truth;
+use crate::verdict::Side;
 
 /// What the index needs to know of a policy to find those that select a pod without looking at the rest.
 pub(crate) trait Policy {
@@ -23,6 +24,9 @@ pub(crate) trait Policy {
     fn name(&self) -> &str;
     /// Labels that everything it selects has, on the pod or on its namespace: it is filed under one of them.
     fn key_labels(&self) -> Vec<(Scope, &str, &str)>;
+    /// Every network that its rules for this side name: between two addresses that none of them tells apart, it makes no
+    /// difference.
+    fn lines(&self, side: Side) -> Vec<IpNet>;
     /// It selects this pod; not known where that depends on a Namespace object that is missing.
     fn selects(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth;
 }
@@ -32,7 +36,6 @@ pub(crate) trait Policy {
 pub(crate) enum Scope {
     /// The pod's.
     Pod,
-    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
     /// Its namespace's.
     Namespace,
 }

@@ -61,13 +61,8 @@ pub(super) fn explain(
         return Err(ExplainError::NoCommonFamily { from: source.name(), to: target.name() });
     };
     let fixed = endpoint(index, other, own, request);
-    let flow = |from, to| PolicyFlow {
-        from,
-        to,
-        port: request.port,
-        protocol: request.protocol,
-        names: Vec::new(),
-    };
+    let flow =
+        |from, to| PolicyFlow { from, to, port: request.port, protocol: request.protocol, names: Vec::new() };
     let judge = |ip| {
         let flow = if outward {
             flow(fixed.clone(), index.resolve(ip, request.port, request.protocol, Mono(u64::MAX)))

@@ -262,7 +262,7 @@ fn a_range_is_cut_where_policies_and_objects_draw_a_line() {
             rule([pods("app=db")], "TCP 443"),
             rule([block("203.0.113.128/25")], "TCP 443"),
         ]))
-        .policy(policy("default/db", "app=db").ingress_from([rule([block("10.0.0.0/9")], "")]))
+        .policy(policy("default/db", "app=db").ingress_from([rule([block("198.51.100.0/25")], "")]))
         .index();
     let table = [
         ("default/web", "203.0.113.0/24", vec![("203.0.113.0/25", Deny), ("203.0.113.128/25", Allow)]),
@@ -278,7 +278,7 @@ fn a_range_is_cut_where_policies_and_objects_draw_a_line() {
                 ("10.244.1.7/32", Deny),
             ],
         ),
-        ("10.0.0.0/8", "default/db", vec![("10.0.0.0/9", Allow), ("10.128.0.0/9", Deny)]),
+        ("198.51.100.0/24", "default/db", vec![("198.51.100.0/25", Allow), ("198.51.100.128/25", Deny)]),
     ];
     for (from, to, expected) in table {
         let expected: Vec<_> =

@@ -22,7 +22,7 @@ pub struct ClusterIndex {
     pub(super) pods: PodIndex,
     pub(super) nodes: NodeIndex,
     pub(super) services: ServiceIndex,
-    policies: Policies,
+    pub(super) policies: Policies,
     namespaces: BTreeMap<String, Arc<Namespace>>,
     synced_at: Option<Timestamp>,
 }
@@ -241,7 +241,6 @@ impl ClusterIndex {
         P::shelves(&self.policies).selecting(pod, namespace.map(Arc::as_ref))
     }
 
-    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
     /// Some policy of this kind is known.
     pub(crate) fn has_policies<P: Policy + Shelved>(&self) -> bool {
         !P::shelves(&self.policies).is_empty()

@@ -13,10 +13,10 @@ use super::kinds::{self, Question};
 use super::ladder;
 use super::model::{Decision, PolicyFlow, PolicyView, SideView};
 use super::services;
-use crate::cluster::{NetworkPolicy, Object, Pod, Rule};
+use crate::cluster::{NetworkPolicy, Object, ObjectKind, Pod, Rule};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::protocol::Protocol;
-use crate::verdict::{Fix, PolicyResult, Side};
+use crate::verdict::{Fix, PolicyFinding, PolicyResult, Side};
 
 /// What to do about denied traffic; `None` if no side denies it. The manifest is there only if its policies were
 /// found to admit the traffic on every side that denies it.
@@ -49,6 +49,13 @@ pub fn fix_policies(
     for leg in &legs {
         for (question, denying) in leg.denials(index, flow) {
             let policy = allow(&question, denying, flow, &legs)?;
+            let by_network_policy =
+                |finding: &PolicyFinding| finding.kind == ObjectKind::NetworkPolicy.as_str();
+            if !denying.policies.iter().any(by_network_policy)
+                && let Some(reason) = isolated_anew(&question, &policy)
+            {
+                return Err(reason);
+            }
             let added = [Object::from(policy.clone())];
             if kinds::judge(&Question { added: &added, ..question }).decision != Decision::Allow {
                 return Err(stands(denying));
@@ -122,8 +129,30 @@ fn stands(view: &SideView) -> String {
             ladder::title(denying),
             denying.why.last().map_or("", String::as_str),
         ),
-        None => "no single allow rule admits exactly this traffic".into(),
+        None => match view.policies.iter().find(|finding| finding.result == PolicyResult::DoesNotAdmit) {
+            Some(refusing) if refusing.kind != ObjectKind::NetworkPolicy.as_str() => format!(
+                "{} governs the pod and admits nothing of this, and a NetworkPolicy does not change that: a rule for \
+                 this traffic has to stand in it",
+                ladder::title(refusing),
+            ),
+            _ => "no single allow rule admits exactly this traffic".into(),
+        },
     }
+}
+
+/// Another pod that the policy would select and that nothing isolates on this side so far: it would be cut off.
+fn isolated_anew(question: &Question<'_>, policy: &NetworkPolicy) -> Option<String> {
+    let selected =
+        question.index.pods_in(&policy.namespace).filter(|pod| policy.selector.matches(&pod.labels));
+    let mut others = selected.filter(|pod| !pod.is_same(question.pod) && !pod.host_network && !pod.finished);
+    let free = others.find(|pod| !kinds::judge(&Question { pod, ..*question }).isolated)?;
+    Some(format!(
+        "a policy for pods {} would cut off pod {}, which no policy governs so far: give pod {} a label of its own, then \
+         allow this traffic for it",
+        policy.selector,
+        free.reference(),
+        question.pod.reference()
+    ))
 }
 
 /// The policy that admits the flow on one side. For a Service: to all its backends.

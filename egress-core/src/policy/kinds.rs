@@ -3,6 +3,7 @@
 //!
 //! A kind answers a [`Question`] with a finding for each of its policies that selects the pod for that direction.
 
+mod calico;
 mod compare;
 mod networkpolicy;
 mod other;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 
 use super::ladder::{self, Stage};
 use super::model::SideView;
+use crate::cluster::calico::CalicoPolicy;
 use crate::cluster::{NetworkPolicy, Object, Pod, Policy};
 use crate::identity::{ClusterIndex, Endpoint, Shelved};
 use crate::protocol::Protocol;
@@ -40,7 +42,6 @@ pub(super) struct Question<'a> {
     pub(super) port: Option<u16>,
     /// Protocol.
     pub(super) protocol: Protocol,
-    #[expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")]
     /// Names that the source resolved to the destination's address, as far as was seen.
     pub(super) names: &'a [String],
 }
@@ -57,6 +58,11 @@ impl Question<'_> {
             }
         }
         found
+    }
+
+    /// There are policies of this kind.
+    fn has<P: Policy + Shelved>(&self) -> bool {
+        self.index.has_policies::<P>() || self.added.iter().any(|object| P::of(object).is_some())
     }
 
     /// Whether the peer is the pod's own node; not known where the pod's node is not.
@@ -100,7 +106,8 @@ fn stages(question: &Question<'_>) -> [Stage; 2] {
 
 /// The kinds of the network plugin.
 fn plugin(question: &Question<'_>) -> Stage {
-    Stage::union(networkpolicy::rulings(question))
+    let network = networkpolicy::rulings(question);
+    if question.has::<CalicoPolicy>() { calico::stage(question, network) } else { Stage::union(network) }
 }
 
 /// The finding of a policy, without sentences.
@@ -120,5 +127,9 @@ pub(super) fn lines(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
     fn of<P: Policy + Shelved>(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
         index.policies_selecting::<P>(pod).iter().flat_map(|(policy, _)| policy.lines(side)).collect()
     }
-    of::<NetworkPolicy>(index, pod, side)
+    let sets = index.calico_sets().flat_map(|set| set.nets.iter().copied());
+    let mut lines: Vec<IpNet> = sets.collect();
+    lines.extend(of::<NetworkPolicy>(index, pod, side));
+    lines.extend(of::<CalicoPolicy>(index, pod, side));
+    lines
 }

@@ -44,10 +44,6 @@ impl Outcomes {
         outcomes | Self::UNMATCHED
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")
-    )]
     /// What is asked next where this did not match.
     pub(super) fn or_else(self, next: Self) -> Self {
         if self.may(Self::UNMATCHED) { self.without(Self::UNMATCHED) | next } else { self }
@@ -59,10 +55,6 @@ impl Outcomes {
         if self.may(on) { self.without(on) | next } else { self }
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")
-    )]
     /// Several are asked in an order that is not defined.
     pub(super) fn in_any_order(all: impl IntoIterator<Item = Self>) -> Self {
         let (mut outcomes, mut unmatched) = (Self::NOTHING, true);

@@ -1,6 +1,7 @@
 //! Policies and traffic, as tables: a topology in a few lines and what is said of it.
 
 mod admits;
+mod calico;
 mod exempt;
 mod fixes;
 pub(crate) mod generate;

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::field::{Errors, FieldError};
 
+/// Calico's API, and how its objects are stored where it is not served.
+const PROJECT_CALICO: &str = "projectcalico.org/v3";
+const PROJECT_CALICO_STORED: &str = "crd.projectcalico.org/v1";
 /// Path of a pod's network namespace.
 const NETNS_ANNOTATION: &str = "egress-agent.io/netns";
 
@@ -56,6 +59,21 @@ pub fn item(api_version: &str, kind: &str, value: Value, origin: Origin) -> Resu
         ("v1", "Service") => typed(value, kind, super::service)?.into(),
         ("discovery.k8s.io/v1", "EndpointSlice") => typed(value, kind, super::endpoint_slice)?.into(),
         ("networking.k8s.io/v1", "NetworkPolicy") => typed(value, kind, super::network_policy)?.into(),
+        (PROJECT_CALICO | PROJECT_CALICO_STORED, "NetworkPolicy") => {
+            let stored = api_version == PROJECT_CALICO_STORED;
+            typed(value, kind, |object, errors| super::calico_policy(object, stored, errors))?.into()
+        }
+        (PROJECT_CALICO | PROJECT_CALICO_STORED, "GlobalNetworkPolicy") => {
+            let stored = api_version == PROJECT_CALICO_STORED;
+            typed(value, kind, |object, errors| super::calico_global_policy(object, stored, errors))?.into()
+        }
+        (PROJECT_CALICO | PROJECT_CALICO_STORED, "NetworkSet") => {
+            typed(value, kind, super::calico_network_set)?.into()
+        }
+        (PROJECT_CALICO | PROJECT_CALICO_STORED, "GlobalNetworkSet") => {
+            typed(value, kind, super::calico_global_network_set)?.into()
+        }
+        (PROJECT_CALICO | PROJECT_CALICO_STORED, "Tier") => typed(value, kind, super::calico_tier)?.into(),
         // Policies of kinds, or of versions, that are not evaluated. Calico's Staged… kinds enforce nothing.
         (_, other) if other.ends_with("NetworkPolicy") && !other.starts_with("Staged") => {
             let metadata = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();

@@ -72,7 +72,7 @@ items:
 - {apiVersion: v1, kind: ConfigMap, metadata: {name: m}}
 - {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}
 - {apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: deny, namespace: shop}}
-- {apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: deny, namespace: shop}}
+- {apiVersion: example.org/v1, kind: NetworkPolicy, metadata: {name: deny, namespace: shop}}
 - {apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: deny}}
 - {apiVersion: projectcalico.org/v3, kind: StagedNetworkPolicy, metadata: {name: later}}
 ";
@@ -94,7 +94,7 @@ items:
         "+Service shop/s",
         "+OtherPolicy /policy.networking.k8s.io/v1alpha1/AdminNetworkPolicy/deny",
         "+OtherPolicy shop/cilium.io/v2/CiliumNetworkPolicy/deny",
-        "+OtherPolicy shop/projectcalico.org/v3/NetworkPolicy/deny",
+        "+OtherPolicy shop/example.org/v1/NetworkPolicy/deny",
         "synced",
     ];
     assert_eq!(brief(&source.changes()), expected);

@@ -1,10 +1,12 @@
 //! NetworkPolicy as the API documents it, validated and parsed.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{IpBlock, LabelSelector, Policy, PolicyPort, Scope};
 use crate::cluster::{Namespace, ObjectKind, Pod};
 use crate::truth::Truth;
+use crate::verdict::Side;
 
 /// A `networking.k8s.io/v1` NetworkPolicy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +66,18 @@ impl Policy for NetworkPolicy {
 
     fn key_labels(&self) -> Vec<(Scope, &str, &str)> {
         self.selector.key_labels(Scope::Pod)
+    }
+
+    fn lines(&self, side: Side) -> Vec<IpNet> {
+        let rules = match side {
+            Side::Egress => &self.egress,
+            Side::Ingress => &self.ingress,
+        };
+        let blocks = rules.iter().flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
+            Peer::IpBlock(block) => Some(block),
+            Peer::Pods { .. } => None,
+        });
+        blocks.flat_map(|block| block.except.iter().chain([&block.cidr])).copied().collect()
     }
 
     fn selects(&self, pod: &Pod, _namespace: Option<&Namespace>) -> Truth {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Scope};
 use crate::cluster::{Namespace, ObjectKind, Pod};
 use crate::truth::Truth;
+use crate::verdict::Side;
 
 /// A policy whose kind is not evaluated. What it says of pods that it may select is not decidable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +64,11 @@ impl Policy for OtherPolicy {
     }
 
     fn key_labels(&self) -> Vec<(Scope, &str, &str)> {
+        Vec::new()
+    }
+
+    fn lines(&self, _side: Side) -> Vec<IpNet> {
+        // Nothing is known of any address.
         Vec::new()
     }
 

@@ -7,6 +7,7 @@ mod selectors;
 
 pub(super) use peers::compare as compare_peers;
 pub(in crate::policy) use peers::describe as describe_peers;
+pub(super) use peers::listed;
 pub(super) use ports::{compare as compare_ports, describe as describe_ports};
 
 use crate::truth::Truth;
