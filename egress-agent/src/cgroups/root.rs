@@ -12,14 +12,26 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// The given tree of v2, else what is mounted.
+    /// The given tree, else what is mounted.
     #[must_use]
     pub fn find(given: Option<&Path>) -> Self {
         if let Some(given) = given {
-            return Self { unified: Some(given.to_owned()), legacy: None };
+            return Self::at(given);
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self::from_mounts(&mounts)
+    }
+
+    /// What is at a folder: a tree of v2, or, as systemd mounts them, trees of v1 with one of v2 beside them. They must not
+    /// be taken for one another: each counts its cgroups from 1, and sockets carry the numbers of v2.
+    fn at(folder: &Path) -> Self {
+        // Every folder of a tree of v2 has this file, and none of v1 does.
+        let unified = [folder.to_owned(), folder.join("unified")]
+            .into_iter()
+            .find(|path| path.join("cgroup.controllers").is_file());
+        let legacy = ["pids", "memory"].map(|name| folder.join(name));
+        let legacy = legacy.into_iter().find(|path| path.join("cgroup.procs").is_file());
+        Self { unified, legacy }
     }
 
     /// From the text of `/proc/self/mountinfo`: `36 35 98:0 ROOT POINT OPTIONS … - TYPE SOURCE SUPER`.
@@ -53,7 +65,7 @@ impl Roots {
                 format!("cgroups v2 at {}, v1 at {}", unified.display(), legacy.display())
             }
             (None, Some(legacy)) => format!("cgroups v1 at {}", legacy.display()),
-            (None, None) => "no cgroup tree is mounted".to_owned(),
+            (None, None) => "no cgroup tree is there".to_owned(),
         }
     }
 }
@@ -73,12 +85,21 @@ mod tests {
                      32 25 0:28 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n";
         let roots = Roots::from_mounts(mixed);
         assert_eq!(roots.words(), "cgroups v2 at /sys/fs/cgroup/unified, v1 at /sys/fs/cgroup/memory");
-        assert_eq!(Roots::from_mounts("nonsense\n1 2 3 - cgroup2").words(), "no cgroup tree is mounted");
+        assert_eq!(Roots::from_mounts("nonsense\n1 2 3 - cgroup2").words(), "no cgroup tree is there");
     }
 
     #[test]
-    fn a_given_tree_is_the_only_one() {
-        let roots = Roots::find(Some(Path::new("/host/cgroup")));
-        assert_eq!(roots.words(), "cgroups v2 at /host/cgroup");
+    fn a_given_folder_is_told_by_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = || Roots::find(Some(folder.path()));
+        assert_eq!(found(), Roots::default(), "nothing there");
+        std::fs::create_dir_all(folder.path().join("unified")).unwrap();
+        std::fs::create_dir_all(folder.path().join("memory")).unwrap();
+        std::fs::write(folder.path().join("memory/cgroup.procs"), "").unwrap();
+        std::fs::write(folder.path().join("unified/cgroup.controllers"), "").unwrap();
+        assert_eq!(found().unified, Some(folder.path().join("unified")), "not the folder of the v1 trees");
+        assert_eq!(found().legacy, Some(folder.path().join("memory")));
+        std::fs::write(folder.path().join("cgroup.controllers"), "").unwrap();
+        assert_eq!(found().unified.as_deref(), Some(folder.path()));
     }
 }

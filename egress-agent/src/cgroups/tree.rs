@@ -117,7 +117,8 @@ mod tests {
         fs::write(container.join("cgroup.procs"), "0\n41\n7\n").unwrap();
         let other = folder.path().join("system.slice");
         fs::create_dir(&other).unwrap();
-        let mut tree = Tree::new(Roots::find(Some(folder.path())));
+        let roots = Roots { unified: Some(folder.path().to_owned()), legacy: None };
+        let mut tree = Tree::new(roots);
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
         assert!(!tree.knows(inode(&container)));
         tree.read();
