@@ -1,9 +1,12 @@
 //! What the interfaces ask of the engine. The gRPC server knows no more of it than this.
 
+mod causes;
 mod journal;
+mod search;
 
 pub use egress_core::explain::{ExplainRequest, Explanation};
 pub use journal::Journal;
+pub use search::Search;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,11 +20,11 @@ use crate::status::AgentStatus;
 
 /// The engine, as the interfaces see it. No method may wait for the network or for a slow client.
 pub trait Answers: Send + Sync + 'static {
-    /// The verdicts that a filter lets through, most recently seen first.
-    fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>>;
+    /// The verdicts that a filter lets through, most recently seen first, to be taken by the page.
+    fn search(&self, filter: Filter) -> Search;
 
     /// The same, and every verdict made or revised after exactly these, unfiltered.
-    fn follow(&self, filter: &Filter) -> (Vec<Arc<Verdict>>, broadcast::Receiver<Arc<Verdict>>);
+    fn follow(&self, filter: Filter) -> (Search, broadcast::Receiver<Arc<Verdict>>);
 
     /// Verdicts passed over because a following client did not read in time: to be counted as lost.
     fn subscriber_lagged(&self, missed: u64);
@@ -29,7 +32,7 @@ pub trait Answers: Send + Sync + 'static {
     /// What the agent sees, and what it does not; `None` if the engine has stopped.
     fn status(&self) -> impl Future<Output = Option<AgentStatus>> + Send;
 
-    /// Whether the cluster has, or recently had, a pod of this name.
+    /// Whether the history knows a pod of this name, or the cluster has, or recently had it.
     fn knows_pod(&self, pod: PodRef) -> impl Future<Output = bool> + Send;
 
     /// The pods of this node that have a network namespace of their own; `None` if the engine has stopped.

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use egress_core::cluster::PodRef;
 use egress_core::explain::{ExplainError, ExplainRequest, Explanation};
 use egress_core::node::NodeChange;
+use egress_core::verdict::Verdict;
 use tokio::sync::oneshot;
 
 use crate::answers::{Journal, LocalPod};
@@ -71,6 +72,8 @@ pub enum Message {
     LocalPods(oneshot::Sender<Vec<LocalPod>>),
     /// What do the policies say?
     Explain(Box<ExplainRequest>, oneshot::Sender<Result<Explanation, ExplainError>>),
+    /// Verdicts that an earlier run left active.
+    Resume(Vec<Verdict>),
     /// Detach and end.
     Stop,
 }

@@ -45,7 +45,7 @@ pub struct EventCount {
     pub delivered: u64,
     /// Counted in the kernel without a record of their own (drops aggregated, packets withheld).
     pub aggregated: u64,
-    /// Lost, by stage (`ring`, `aggregation-map`, `queue`, `decode`, `flow-table`, `subscriber`); zero stages left out.
+    /// Lost, by stage (`ring`, `aggregation-map`, `queue`, `decode`, `flow-table`, `history`, `subscriber`); zero stages left out.
     pub lost: Vec<(String, u64)>,
 }
 
@@ -76,4 +76,22 @@ pub struct AgentStatus {
     pub objects: Vec<(String, u64)>,
     /// What is wrong with the inputs: malformed objects by name and field, and the like.
     pub problems: Vec<String>,
+    /// What is kept on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryStatus>,
+}
+
+/// The history on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryStatus {
+    /// Its folder.
+    pub folder: String,
+    /// Verdicts on disk.
+    pub verdicts: u64,
+    /// Size of its file, bytes.
+    pub bytes: u64,
+    /// When the oldest of them was last seen, RFC 3339; empty if there is none.
+    pub oldest: String,
+    /// Times in which no agent watched, from and until, RFC 3339, the latest last.
+    pub gaps: Vec<(String, String)>,
 }

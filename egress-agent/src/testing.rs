@@ -14,7 +14,7 @@ use egress_core::policy::{BackendView, Decision, SideView};
 use egress_core::verdict::{Fix, PolicyFinding, PolicyResult, Side};
 
 use crate::answers::Explanation;
-use crate::status::{AgentStatus, EventCount, HookState, HookStatus};
+use crate::status::{AgentStatus, EventCount, HistoryStatus, HookState, HookStatus};
 
 /// A status with something of everything.
 pub(crate) fn status() -> AgentStatus {
@@ -52,6 +52,13 @@ pub(crate) fn status() -> AgentStatus {
         problems: vec![
             "networkpolicy default/broken: spec.egress[0].to[0].ipBlock.cidr: \"10.0.0.0/40\"".into(),
         ],
+        history: Some(HistoryStatus {
+            folder: "/var/lib/egress-agent".into(),
+            verdicts: 1234,
+            bytes: 5 * 1024 * 1024,
+            oldest: "2025-11-13T01:00:00.000000Z".into(),
+            gaps: vec![("2025-11-19T23:59:58.000000Z".into(), "2025-11-20T01:00:00.000000Z".into())],
+        }),
     }
 }
 

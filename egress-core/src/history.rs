@@ -1,12 +1,13 @@
 //! The verdicts that can still be asked for: bounded, by id, in the order they were last seen.
 //!
-//! In memory only. A store on disk stands beside it, in the agent: it writes what is pushed here, and after a restart
-//! pushes what it reads.
+//! In memory only. A store on disk may stand beside it, in the agent: it writes what is pushed here, and answers for
+//! what had to go.
 
 mod filter;
 mod order;
+mod weight;
 
-pub use filter::{Filter, PodFilter, ToFilter, ToFilterError};
+pub use filter::{Filter, PodFilter, ToFilter, ToFilterError, peer_keys};
 pub use order::in_order_of_repair;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,8 @@ type Key = (Timestamp, u64);
 #[derive(Debug)]
 pub struct History {
     max: usize,
+    max_bytes: usize,
+    bytes: usize,
     serial: u64,
     evicted: u64,
     /// Where each id stands.
@@ -37,8 +40,16 @@ impl History {
     /// A history that holds at most `max` verdicts, at least one.
     #[must_use]
     pub fn new(max: usize) -> Self {
+        Self::bounded(max, usize::MAX)
+    }
+
+    /// A history that holds at most `max` verdicts of about `max_bytes` bytes of memory together, at least one verdict.
+    #[must_use]
+    pub fn bounded(max: usize, max_bytes: usize) -> Self {
         Self {
             max: max.max(1),
+            max_bytes,
+            bytes: 0,
             serial: 0,
             evicted: 0,
             places: HashMap::new(),
@@ -63,8 +74,9 @@ impl History {
         for pod in pods_of(&verdict) {
             self.pods.entry(pod).or_default().insert(key);
         }
+        self.bytes += weight::of(&verdict);
         self.verdicts.insert(key, verdict);
-        while self.verdicts.len() > self.max {
+        while self.verdicts.len() > self.max || (self.bytes > self.max_bytes && self.verdicts.len() > 1) {
             let Some(oldest) = self.verdicts.keys().next().copied() else { break };
             self.remove(oldest);
             self.evicted += 1;
@@ -118,6 +130,12 @@ impl History {
         self.verdicts.is_empty()
     }
 
+    /// Last seen, of the verdict seen the longest ago.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.verdicts.keys().next().map(|(at, _)| *at)
+    }
+
     /// Verdicts that had to go because of the bound.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
@@ -126,6 +144,7 @@ impl History {
 
     fn remove(&mut self, key: Key) -> Option<(Key, Arc<Verdict>)> {
         let verdict = self.verdicts.remove(&key)?;
+        self.bytes -= weight::of(&verdict);
         self.places.remove(&verdict.id);
         for pod in pods_of(&verdict) {
             if let Some(keys) = self.pods.get_mut(&pod) {
@@ -139,11 +158,14 @@ impl History {
     }
 }
 
-/// The pods under which a verdict is found.
-fn pods_of(verdict: &Verdict) -> impl Iterator<Item = PodRef> {
+/// The pods under which a verdict is found: its own, and the other end.
+pub fn pods_of(verdict: &Verdict) -> impl Iterator<Item = PodRef> {
     let own = PodRef { namespace: verdict.pod.namespace.clone(), name: verdict.pod.name.clone() };
     std::iter::once(own).chain(verdict.peer.pod.clone())
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::verdict as test_verdict;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::ClusterChange;
 use crate::node::NodeChange;
 use crate::time::{ClockOffset, Mono};
+use crate::verdict::Verdict;
 
 /// One input of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,11 @@ pub enum Input {
         now: Mono,
         /// Wall clock minus monotonic clock.
         offset: ClockOffset,
+    },
+    /// An earlier run of the agent left these verdicts open.
+    Resume {
+        /// The verdicts, `active`.
+        verdicts: Vec<Verdict>,
     },
 }
 

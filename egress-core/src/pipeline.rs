@@ -151,6 +151,11 @@ impl Pipeline {
                 self.stop_waiting(now);
                 self.count_dns(now);
             }
+            Input::Resume { verdicts } => {
+                for verdict in verdicts {
+                    self.book.resume(Arc::new(verdict));
+                }
+            }
         }
         std::mem::take(&mut self.out)
     }

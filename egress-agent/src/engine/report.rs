@@ -6,7 +6,8 @@ use egress_core::node::DeviceRole;
 use super::run::Run;
 use crate::answers::LocalPod;
 use crate::host;
-use crate::status::{AgentStatus, EventCount};
+use crate::status::{AgentStatus, EventCount, HistoryStatus};
+use crate::store::Facts;
 
 /// One screen of what the engine sees.
 pub(super) fn status(run: &Run) -> AgentStatus {
@@ -38,19 +39,32 @@ pub(super) fn status(run: &Run) -> AgentStatus {
     problems.extend(run.attach_problems.iter().map(|(_, text)| text.clone()));
     problems.extend(run.reloads.iter().cloned());
     problems.extend(run.pipeline.drifts());
+    let kept = run.shared.journal.facts();
+    problems.extend(kept.iter().flat_map(Facts::problems));
     AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: run.node_name.clone(),
         kernel: host::kernel_release(),
         watching_since: run.watching_since.to_string(),
         pods: index.local_pods().count() as u64,
-        verdicts: run.shared.journal.len() as u64,
+        verdicts: run.shared.journal.len(),
         hooks,
         events: events(run),
         devices,
         policies_as_of: index.synced_at().map_or(String::new(), |at| at.to_string()),
         objects: index.counts().iter().map(|(kind, count)| (format!("{kind:?}"), *count as u64)).collect(),
         problems,
+        history: kept.map(history),
+    }
+}
+
+fn history(facts: Facts) -> HistoryStatus {
+    HistoryStatus {
+        folder: facts.folder.display().to_string(),
+        verdicts: facts.verdicts,
+        bytes: facts.bytes,
+        oldest: facts.oldest.map_or(String::new(), |at| at.to_string()),
+        gaps: facts.gaps.iter().map(|gap| (gap.from.to_string(), gap.until.to_string())).collect(),
     }
 }
 
@@ -71,7 +85,7 @@ fn events(run: &Run) -> Vec<EventCount> {
         ("flow-table", run.pipeline.forgotten()),
         ("queue", run.inbox.lost()),
         ("events", run.shared.events.as_ref().map_or(0, |events| events.lost())),
-        ("history", run.shared.journal.evicted()),
+        ("history", run.shared.journal.lost()),
         ("subscriber", run.shared.journal.missed()),
     ]
     .into_iter()

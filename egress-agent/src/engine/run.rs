@@ -146,7 +146,7 @@ impl Run {
         if let Some(events) = &self.shared.events {
             events.tell(&verdict);
         }
-        self.shared.metrics.verdict(&verdict, previous.as_deref());
+        self.shared.metrics.verdict(&verdict, previous);
     }
 
     fn read_kernel(&mut self) {
@@ -207,6 +207,12 @@ impl Run {
                 Message::LocalPods(reply) => drop(reply.send(report::local_pods(self))),
                 Message::Explain(request, reply) => {
                     drop(reply.send(explain(self.pipeline.cluster_index(), &request)));
+                }
+                Message::Resume(verdicts) => {
+                    for verdict in &verdicts {
+                        self.shared.journal.resume(Arc::new(verdict.clone()));
+                    }
+                    self.feed(Input::Resume { verdicts });
                 }
                 Message::Stop => self.stopping = true,
             }

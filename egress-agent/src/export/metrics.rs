@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use egress_core::tally::Tally;
 use egress_core::time::Timestamp;
-use egress_core::verdict::Verdict;
+use egress_core::verdict::{Cause, Verdict};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
@@ -52,9 +52,9 @@ impl Metrics {
         Self { pods: Mutex::new(Pods::new(pod_label)) }
     }
 
-    /// Counts a verdict when it is made and when its cause changes. `previous` is what it revises.
-    pub fn verdict(&self, verdict: &Verdict, previous: Option<&Verdict>) {
-        if previous.is_none_or(|previous| previous.cause != verdict.cause) {
+    /// Counts a verdict when it is made and when its cause changes. `previous` is the cause it had before.
+    pub fn verdict(&self, verdict: &Verdict, previous: Option<Cause>) {
+        if previous != Some(verdict.cause) {
             self.lock().verdict(verdict);
         }
     }

@@ -36,6 +36,8 @@ use crate::status::AgentStatus;
 const SPAN: Duration = Duration::from_secs(24 * 3600);
 /// Verdicts on one page; `query` has the rest.
 const MAX_SHOWN: usize = 100;
+/// Of the rest, so many are counted at most.
+const MAX_COUNTED: usize = 500;
 /// How long the engine may take to answer.
 const ENGINE: Duration = Duration::from_secs(2);
 
@@ -75,17 +77,28 @@ async fn pod_page<A: Answers>(
     (code, page(pod::pod(&seen, &pod, known))).into_response()
 }
 
+impl Seen {
+    /// How many are not shown, in words.
+    fn older(&self) -> String {
+        match self.more {
+            MAX_COUNTED => format!("{MAX_COUNTED} or more"),
+            more => more.to_string(),
+        }
+    }
+}
+
 async fn look<A: Answers>(answers: &A, pods: PodFilter) -> Option<Seen> {
     let status = tokio::time::timeout(ENGINE, answers.status()).await.ok().flatten()?;
     let now = host::wall_clock();
     let asked = if let PodFilter::Pod(pod) = &pods { Some(pod.clone()) } else { None };
     let span = i64::try_from(SPAN.as_micros()).unwrap_or(i64::MAX);
     let since = Some(Timestamp(now.0.saturating_sub(span)));
-    let found = answers.query(&Filter { pods, since, ..Filter::default() });
-    let mut verdicts: Vec<Verdict> =
-        found.iter().take(MAX_SHOWN).map(|found| Verdict::clone(found)).collect();
+    let mut search = answers.search(Filter { pods, since, ..Filter::default() });
+    let found = search.next(MAX_SHOWN).await;
+    let more = search.next(MAX_COUNTED).await.len();
+    let mut verdicts: Vec<Verdict> = found.iter().map(|found| Verdict::clone(found)).collect();
     in_order_of_repair(&mut verdicts, asked.as_ref());
-    Some(Seen { status, more: found.len() - verdicts.len(), verdicts, now })
+    Some(Seen { status, more, verdicts, now })
 }
 
 fn page(content: Markup) -> Response {

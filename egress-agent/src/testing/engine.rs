@@ -7,7 +7,7 @@ use egress_core::history::Filter;
 use egress_core::verdict::Verdict;
 use tokio::sync::broadcast;
 
-use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
+use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod, Search};
 use crate::status::AgentStatus;
 
 /// Answers from a journal; knows the pod `default/quiet` beside those it holds verdicts of.
@@ -17,7 +17,7 @@ pub(crate) struct FakeEngine(pub(crate) Journal);
 impl FakeEngine {
     /// An engine that holds these verdicts, with room for `backlog` more at a slow follower.
     pub(crate) fn new(verdicts: Vec<Verdict>, backlog: usize) -> Arc<Self> {
-        let journal = Journal::new(1000, backlog);
+        let journal = Journal::new(None, backlog);
         for verdict in verdicts {
             journal.push(Arc::new(verdict));
         }
@@ -26,11 +26,11 @@ impl FakeEngine {
 }
 
 impl Answers for FakeEngine {
-    fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>> {
-        self.0.query(filter)
+    fn search(&self, filter: Filter) -> Search {
+        self.0.search(filter)
     }
 
-    fn follow(&self, filter: &Filter) -> (Vec<Arc<Verdict>>, broadcast::Receiver<Arc<Verdict>>) {
+    fn follow(&self, filter: Filter) -> (Search, broadcast::Receiver<Arc<Verdict>>) {
         self.0.follow(filter)
     }
 
@@ -43,7 +43,7 @@ impl Answers for FakeEngine {
     }
 
     async fn knows_pod(&self, pod: PodRef) -> bool {
-        pod.namespace == "default" && pod.name == "quiet"
+        self.0.knows_pod(&pod).await || (pod.namespace == "default" && pod.name == "quiet")
     }
 
     async fn local_pods(&self) -> Option<Vec<LocalPod>> {

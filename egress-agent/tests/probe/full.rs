@@ -37,7 +37,7 @@ fn a_full_conntrack_table_is_told_with_who_fills_it() {
     let names = site.names();
     let (pod, node) = names.split_once(' ').expect("two names");
     let netns = Netns::open(format!("/run/netns/{node}")).expect("the node");
-    let journal = Arc::new(Journal::new(1000, 100));
+    let journal = Arc::new(Journal::new(None, 100));
     let shared =
         Shared { journal: Arc::clone(&journal), metrics: Arc::new(Metrics::new(true)), events: None };
     let options = Options {
@@ -124,8 +124,8 @@ fn await_ready(outbox: &Outbox) {
 
 /// Follows the verdicts; a machine that never tells is stopped from outside.
 fn told(journal: &Journal, which: impl Fn(&Verdict) -> bool) -> Arc<Verdict> {
-    let (before, mut fresh) = journal.follow(&Filter::default());
-    if let Some(found) = before.into_iter().find(|verdict| which(verdict)) {
+    let (_, mut fresh) = journal.follow(Filter::default());
+    if let Some(found) = journal.in_memory(&Filter::default()).into_iter().find(|verdict| which(verdict)) {
         return found;
     }
     loop {

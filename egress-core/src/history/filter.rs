@@ -95,6 +95,30 @@ impl ToFilter {
     }
 }
 
+impl ToFilter {
+    /// The name or address that is asked for, as [`peer_keys`] writes it: an index finds by it every verdict that
+    /// this filter lets through, and others.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match &self.peer {
+            Peer::Host(host) => host.clone(),
+            Peer::Ip(ip) => ip.to_string(),
+        }
+    }
+}
+
+/// The names and addresses by which a [`ToFilter`] may let a verdict through, for an index.
+#[must_use]
+pub fn peer_keys(verdict: &Verdict) -> Vec<String> {
+    let name = verdict.peer.name.as_deref().map(|name| name.strip_suffix('.').unwrap_or(name));
+    let addresses = [Some(verdict.peer.ip), verdict.translation.destination.map(|at| at.ip)];
+    let mut keys: Vec<String> = name.map(str::to_ascii_lowercase).into_iter().collect();
+    keys.extend(addresses.into_iter().flatten().map(|ip| ip.to_canonical().to_string()));
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
 /// Not a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not HOST, HOST:PORT, IP, IPv4:PORT or [IPv6]:PORT")]

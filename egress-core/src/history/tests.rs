@@ -4,7 +4,7 @@ use super::*;
 use crate::verdict::Cause;
 
 /// A verdict of `pod` (`ns/name`) towards 203.0.113.4:443, last seen at second `at`.
-pub(super) fn verdict(id: &str, pod: &str, at: i64) -> Verdict {
+pub(crate) fn verdict(id: &str, pod: &str, at: i64) -> Verdict {
     let (namespace, name) = pod.split_once('/').unwrap();
     serde_json::from_value(json!({
         "schema": "egress.v1", "id": id, "state": "active", "policies_as_of": "2025-11-20T02:00:00.000000Z",
@@ -61,6 +61,25 @@ fn beyond_the_bound_the_oldest_goes_and_is_counted() {
     assert_eq!(history.evicted(), 1);
     assert!(!history.knows_pod(&PodRef { namespace: "default".into(), name: "b".into() }));
     assert!(history.get("b").is_none());
+}
+
+#[test]
+fn the_bound_of_memory_holds_and_leaves_one_verdict_however_large() {
+    let mut history = History::bounded(1000, 64 * 1024);
+    for n in 0..200 {
+        history.push(Arc::new(verdict(&n.to_string(), "default/x", n)));
+    }
+    let held = history.len();
+    assert!(held > 10 && held < 60, "{held} verdicts in 64 KiB");
+    assert_eq!(history.evicted(), 200 - held as u64);
+    let mut large = verdict("large", "default/x", 300);
+    large.summary = "x".repeat(100 * 1024);
+    history.push(Arc::new(large));
+    assert_eq!(ids(&history.query(&Filter::default())), ["large"]);
+    history.push(Arc::new(verdict("large", "default/x", 301)));
+    assert_eq!(history.len(), 1);
+    history.push(Arc::new(verdict("small", "default/x", 302)));
+    assert_eq!(history.len(), 2, "what a revision gave back is counted");
 }
 
 #[test]
@@ -130,6 +149,9 @@ fn to_takes_names_and_addresses_with_and_without_a_port() {
         let to: ToFilter = text.parse().unwrap();
         assert_eq!(to.matches(&plain), plain_matches, "{text}");
         assert_eq!(to.matches(&service), service_matches, "{text}");
+        for (verdict, matches) in [(&plain, plain_matches), (&service, service_matches)] {
+            assert!(!matches || peer_keys(verdict).contains(&to.key()), "{text} is not found by its key");
+        }
     }
 }
 

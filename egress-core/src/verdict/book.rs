@@ -32,6 +32,23 @@ pub struct Subject {
     pub name: Option<String>,
 }
 
+impl Subject {
+    /// What a verdict is about.
+    fn of(verdict: &Verdict) -> Self {
+        let name = verdict.peer.name.clone().filter(|_| verdict.cause == Cause::DnsFailure);
+        Self {
+            pod: PodRef { namespace: verdict.pod.namespace.clone(), name: verdict.pod.name.clone() },
+            direction: verdict.direction,
+            peer: SocketAddress { ip: verdict.peer.ip, port: verdict.peer.port },
+            protocol: verdict.peer.protocol,
+            name,
+        }
+    }
+}
+
+/// Attempt of an earlier run: none of this one has the number.
+const EARLIER: u64 = 0;
+
 /// The open verdicts.
 #[derive(Debug, Default)]
 pub struct Book {
@@ -48,6 +65,25 @@ struct Entry {
 }
 
 impl Book {
+    /// Takes up a verdict that an earlier run of the agent left open: what is seen of its subject from now on revises
+    /// or clears it.
+    pub fn resume(&mut self, verdict: Arc<Verdict>) {
+        let subject = Subject::of(&verdict);
+        if verdict.state != State::Active
+            || (self.by_subject.len() >= CAPACITY && !self.by_subject.contains_key(&subject))
+        {
+            return;
+        }
+        let entries = self.by_subject.entry(subject.clone()).or_insert_with(|| {
+            self.order.push_back(subject);
+            Vec::new()
+        });
+        if entries.iter().all(|entry| entry.verdict.id != verdict.id) {
+            let after_opening = may_follow_opening(&verdict);
+            entries.push(Entry { attempt: EARLIER, after_opening, verdict });
+        }
+    }
+
     /// Files a fresh verdict of an attempt: as a new one, or as a revision or repetition of an open one.
     pub fn file(
         &mut self,
@@ -152,6 +188,18 @@ impl Book {
     }
 }
 
+/// Whether the failure may have been one of an established connection. A verdict does not keep that, so where both are
+/// possible it is not taken for healed by a connection that opens.
+fn may_follow_opening(verdict: &Verdict) -> bool {
+    let established =
+        || verdict.detail.get("kind").and_then(serde_json::Value::as_str) == Some("established");
+    match verdict.cause {
+        Cause::TlsFailure | Cause::UpstreamReset | Cause::Mtu | Cause::LocalResource => true,
+        Cause::UpstreamTimeout => established(),
+        _ => false,
+    }
+}
+
 /// The open verdict with what is new. The better cause stays; the counts add up.
 fn merge(open: &Verdict, fresh: Verdict) -> Verdict {
     let (mut kept, other) =
@@ -247,4 +295,51 @@ fn id(subject: &Subject, verdict: &Verdict) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::test_verdict;
+
+    fn subject() -> Subject {
+        Subject::of(&test_verdict("old", "default/api-client", 100))
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_open_is_revised_under_its_id_and_cleared_by_success() {
+        let mut book = Book::default();
+        book.resume(Arc::new(test_verdict("old", "default/api-client", 100)));
+        let fresh = test_verdict("", "default/api-client", 160);
+        let filed = book.file(subject(), 1, false, fresh);
+        assert_eq!((filed.id.as_str(), filed.count, filed.state), ("old", 12, State::Active));
+        let cleared = book.clear_opening(&subject());
+        assert_eq!(
+            cleared.iter().map(|v| (v.id.as_str(), v.state)).collect::<Vec<_>>(),
+            [("old", State::Cleared)]
+        );
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn a_new_episode_has_an_id_of_its_own_and_what_is_cleared_is_not_taken_up() {
+        let mut book = Book::default();
+        book.resume(Arc::new(test_verdict("old", "default/api-client", 100)));
+        let later = 100 + i64::try_from(EPISODE.as_secs()).unwrap();
+        let filed = book.file(subject(), 1, false, test_verdict("", "default/api-client", later));
+        assert_ne!(filed.id, "old");
+        let mut book = Book::default();
+        let over = Verdict { state: State::Cleared, ..test_verdict("old", "default/api-client", 100) };
+        book.resume(Arc::new(over));
+        assert!(book.is_empty());
+    }
+
+    #[test]
+    fn an_opening_heals_no_failure_that_may_have_come_after_it() {
+        let mut book = Book::default();
+        let reset = Verdict { cause: Cause::UpstreamReset, ..test_verdict("old", "default/api-client", 100) };
+        book.resume(Arc::new(reset));
+        assert!(book.clear_opening(&subject()).is_empty());
+        assert_eq!(book.clear(&subject(), |cause| cause == Cause::UpstreamReset).len(), 1);
+    }
 }

@@ -21,6 +21,9 @@ pub struct QueryRequest {
     /// Go on with verdicts as they are made and revised.
     #[prost(bool, tag = "6")]
     pub follow: bool,
+    /// So many of the most recently seen at most; 0: all.
+    #[prost(uint32, tag = "7")]
+    pub limit: u32,
 }
 /// One message of the answer.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -435,6 +438,38 @@ pub struct GetStatusResponse {
     /// What is wrong with the inputs.
     #[prost(string, repeated, tag = "12")]
     pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is kept on disk; absent where nothing is.
+    #[prost(message, optional, tag = "13")]
+    pub history: ::core::option::Option<HistoryStatus>,
+}
+/// The history on disk.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryStatus {
+    /// Its folder.
+    #[prost(string, tag = "1")]
+    pub folder: ::prost::alloc::string::String,
+    /// Verdicts on disk.
+    #[prost(uint64, tag = "2")]
+    pub verdicts: u64,
+    /// Size of its file.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// When the oldest of them was last seen; absent where there is none.
+    #[prost(message, optional, tag = "4")]
+    pub oldest: ::core::option::Option<::prost_types::Timestamp>,
+    /// Times in which no agent watched, the latest last.
+    #[prost(message, repeated, tag = "5")]
+    pub gaps: ::prost::alloc::vec::Vec<Gap>,
+}
+/// Nobody watched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Gap {
+    /// From then, about.
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<::prost_types::Timestamp>,
+    /// Until then.
+    #[prost(message, optional, tag = "2")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// State of one kernel hook.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

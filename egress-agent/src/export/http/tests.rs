@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 
 use super::*;
-use crate::answers::{ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
+use crate::answers::{ExplainError, ExplainRequest, Explanation, Journal, LocalPod, Search};
 use crate::testing;
 
 /// An engine in one of its moods.
@@ -24,11 +24,11 @@ const STUCK: u8 = 3;
 const GONE: u8 = 4;
 
 impl Answers for Moody {
-    fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>> {
-        self.journal.query(filter)
+    fn search(&self, filter: Filter) -> Search {
+        self.journal.search(filter)
     }
 
-    fn follow(&self, filter: &Filter) -> (Vec<Arc<Verdict>>, broadcast::Receiver<Arc<Verdict>>) {
+    fn follow(&self, filter: Filter) -> (Search, broadcast::Receiver<Arc<Verdict>>) {
         self.journal.follow(filter)
     }
 
@@ -80,7 +80,7 @@ async fn the_pages_say_how_the_agent_is() {
         taken,
         format!("cannot listen on {at} for metrics: the port is taken by another agent or program")
     );
-    let engine = Arc::new(Moody { journal: Journal::new(1, 1), mood: AtomicU8::new(WELL) });
+    let engine = Arc::new(Moody { journal: Journal::new(None, 1), mood: AtomicU8::new(WELL) });
     let metrics = Arc::new(Metrics::new(true));
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(serve(listener, Arc::clone(&engine), metrics, || None, true, stopped));

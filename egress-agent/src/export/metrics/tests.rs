@@ -158,10 +158,10 @@ fn a_verdict_counts_when_made_and_when_its_cause_changes() {
     metrics.verdict(&first, None);
     let mut later = first.clone();
     later.count = 9;
-    metrics.verdict(&later, Some(&first));
+    metrics.verdict(&later, Some(first.cause));
     let mut better = later.clone();
     better.cause = Cause::PolicyDrop;
-    metrics.verdict(&better, Some(&later));
+    metrics.verdict(&better, Some(later.cause));
     let text = encode(&metrics, Instant::now());
     let counts: Vec<_> = text.lines().filter(|line| line.starts_with("egress_verdicts_total")).collect();
     assert_eq!(counts.len(), 2);

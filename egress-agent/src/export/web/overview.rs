@@ -10,7 +10,7 @@ use super::Seen;
 use super::card::{card, pod_link};
 use super::frame::{frame, node, watched};
 use crate::answers::LocalPod;
-use crate::words::{clean, thousands};
+use crate::words::clean;
 
 /// Verdicts of a pod.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(super) fn overview(seen: &Seen, local: &[LocalPod]) -> Markup {
             @for verdict in &active { (card(verdict, seen.now, true)) }
         }
         @if seen.more > 0 {
-            p #more { (thousands(seen.more as u64)) " older ones are not shown: egress-agent query" }
+            p #more { (seen.older()) " older ones are not shown: egress-agent query" }
         }
         @if !cleared.is_empty() {
             section #cleared aria-labelledby="cleared-title" {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::Seen;
 use super::card::card;
 use super::frame::{frame, watched};
-use crate::words::{clean, thousands};
+use crate::words::clean;
 
 /// `/pods/NAMESPACE/NAME`
 pub(super) fn pod(seen: &Seen, pod: &PodRef, known: bool) -> Markup {
@@ -33,7 +33,7 @@ pub(super) fn pod(seen: &Seen, pod: &PodRef, known: bool) -> Markup {
             }
             @for verdict in &seen.verdicts { (card(verdict, seen.now, false)) }
             @if seen.more > 0 {
-                p #more { (thousands(seen.more as u64)) " older ones are not shown: egress-agent query " (name) }
+                p #more { (seen.older()) " older ones are not shown: egress-agent query " (name) }
             }
         }
     };
