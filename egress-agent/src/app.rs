@@ -1,6 +1,7 @@
 //! Wiring: what each command that needs the engine does.
 
 mod answer;
+mod pace;
 mod serve;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The command line.
 //!
-//! Exit status: 0 answered, 1 failed, 2 usage, 3 no such pod, 4 agent unreachable.
+//! Exit status: 0 answered, 1 failed, 2 usage, 3 no such pod, 4 agent unreachable, 5 partial answer.
 
+mod answer;
 pub mod args;
 mod commands;
 pub mod config;
@@ -11,7 +12,9 @@ mod exit;
 mod explain;
 mod live;
 mod query;
+mod reach;
 mod render;
+mod size;
 mod target;
 mod terminal;
 

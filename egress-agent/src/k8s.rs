@@ -7,6 +7,7 @@ pub mod api;
 pub mod convert;
 pub mod files;
 mod problem;
+pub mod reach;
 
 use egress_core::cluster::ClusterChange;
 

@@ -14,6 +14,7 @@ pub mod netlink;
 mod picture;
 pub mod probe;
 pub mod status;
+pub mod store;
 mod words;
 
 #[cfg(test)]

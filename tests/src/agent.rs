@@ -33,13 +33,22 @@ pub struct Agent {
 impl Agent {
     /// Starts it on the node of a lab, outside the node's namespace, and waits until it is ready.
     pub fn start(lab: &Lab, extra: &[&str]) -> Result<Self> {
-        let mut agent = Self::launch(lab, extra)?;
+        Self::start_as(lab, NODE_NAME, extra)
+    }
+
+    /// The same on a node of another name.
+    pub fn start_as(lab: &Lab, node: &str, extra: &[&str]) -> Result<Self> {
+        let mut agent = Self::launch_as(lab, node, extra)?;
         agent.await_ready()?;
         Ok(agent)
     }
 
     /// Starts it without waiting.
     pub fn launch(lab: &Lab, extra: &[&str]) -> Result<Self> {
+        Self::launch_as(lab, NODE_NAME, extra)
+    }
+
+    fn launch_as(lab: &Lab, node: &str, extra: &[&str]) -> Result<Self> {
         let socket = lab.folder().join("agent.sock");
         // Where one was killed; binding is the agent's affair, but a test starts clean.
         let _ = fs::remove_file(&socket);
@@ -49,7 +58,7 @@ impl Agent {
         command.arg("run");
         command.arg("--cluster-state").arg(lab.cluster.folder());
         command.arg("--netns").arg(lab.node.path());
-        command.args(["--node-name", NODE_NAME, "--grpc-listen", &server]);
+        command.args(["--node-name", node, "--grpc-listen", &server]);
         command.args(["--metrics-listen", &metrics.to_string()]);
         command.args(extra);
         let process = Process::start(command, "egress-agent run")?;

@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// Fewer and shorter windows.
     #[arg(long)]
     quick: bool,
-    /// Parts: tc, drops, flood, pipeline, agent; all without.
+    /// Parts: tc, drops, flood, pipeline, agent, history; all without.
     parts: Vec<String>,
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod figures;
+mod history;
 mod hooks;
 mod kernel;
 mod pipeline;
@@ -28,7 +29,7 @@ struct Args {
     /// Fewer and shorter windows.
     #[arg(long)]
     quick: bool,
-    /// Only parts whose names contain one of these: tc, drops, flood, pipeline, agent.
+    /// Only parts whose names contain one of these: tc, drops, flood, pipeline, agent, history.
     parts: Vec<String>,
     /// Given by `cargo bench`; nothing else is here.
     #[arg(long, hide = true)]
@@ -88,6 +89,10 @@ fn run(args: &Args) -> Result<()> {
     if args.wants("agent") {
         println!("the agent");
         agent::measure(&mut table, &state, &site, args.quick)?;
+    }
+    if args.wants("history") {
+        println!("the history on disk");
+        history::measure(&mut table, args.quick)?;
     }
     table.print();
     println!("\nmeasured in {:.0} s; ratios: median [quartiles]", start.elapsed().as_secs_f64());

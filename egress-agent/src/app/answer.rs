@@ -9,7 +9,8 @@ use egress_core::identity::ClusterIndex;
 use egress_core::verdict::Verdict;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
+use super::pace::{Fresh, Pace};
+use crate::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod, Search};
 use crate::engine::{Message, Outbox};
 use crate::status::AgentStatus;
 
@@ -18,6 +19,10 @@ use crate::status::AgentStatus;
 pub(super) struct EngineAnswers {
     pub(super) journal: Arc<Journal>,
     pub(super) outbox: Outbox,
+    /// Statuses that were asked for.
+    pub(super) statuses: Fresh<AgentStatus>,
+    /// Other questions.
+    pub(super) pace: Pace,
 }
 
 impl EngineAnswers {
@@ -29,11 +34,11 @@ impl EngineAnswers {
 }
 
 impl Answers for EngineAnswers {
-    fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>> {
-        self.journal.query(filter)
+    fn search(&self, filter: Filter) -> Search {
+        self.journal.search(filter)
     }
 
-    fn follow(&self, filter: &Filter) -> (Vec<Arc<Verdict>>, broadcast::Receiver<Arc<Verdict>>) {
+    fn follow(&self, filter: Filter) -> (Search, broadcast::Receiver<Arc<Verdict>>) {
         self.journal.follow(filter)
     }
 
@@ -42,10 +47,14 @@ impl Answers for EngineAnswers {
     }
 
     async fn status(&self) -> Option<AgentStatus> {
-        self.ask(Message::Status).await
+        self.statuses.get(self.ask(Message::Status)).await
     }
 
     async fn knows_pod(&self, pod: PodRef) -> bool {
+        if self.journal.knows_pod(&pod).await {
+            return true;
+        }
+        self.pace.turn().await;
         self.ask(|reply| Message::KnowsPod(pod, reply)).await.unwrap_or(false)
     }
 
@@ -54,6 +63,7 @@ impl Answers for EngineAnswers {
     }
 
     async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ExplainError> {
+        self.pace.turn().await;
         let answer = self.ask(|reply| Message::Explain(Box::new(request), reply)).await;
         answer.ok_or(ExplainError::Stopped)?.map_err(|error| refused(&error))
     }

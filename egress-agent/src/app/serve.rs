@@ -9,23 +9,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::answer::EngineAnswers;
+use super::pace::{Fresh, Pace};
 use super::{node_name, node_netns, source};
 use crate::answers::Journal;
 use crate::cgroups::Roots;
 use crate::cli::args::{RecordArgs, RunArgs, Sources};
 use crate::engine::{Engine, Message, Options, Outbox, Shared};
 use crate::export::events::Events;
-use crate::export::grpc::{self, Listener};
+use crate::export::grpc::{self, Listener, ServerTls};
 use crate::export::http::{self, HttpListener};
 use crate::export::metrics::{self, Metrics};
+use crate::host;
 use crate::k8s::{Source, SourceEvent, SourceWatch};
 use crate::netlink::conntrack::{Conntrack, ConntrackTable};
 use crate::netlink::reading::Reader;
 use crate::netlink::{filters, network};
 use crate::probe;
+use crate::store::{Earlier, Store};
 
-/// Verdicts held in memory.
-const HISTORY: usize = 100_000;
 /// Verdicts that a follower may be late.
 const BACKLOG: usize = 4096;
 /// How often the engine is looked after.
@@ -54,9 +55,11 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     // What is missing or taken is told before anything is attached.
     probe::require_privileges()?;
     let listeners = runtime.block_on(bind(args))?;
-    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label(), args.events())?;
+    let history = args.history().map(|options| Store::open(options, host::wall_clock())).transpose()?;
+    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label(), args.events(), history)?;
     let result = runtime.block_on(serve(listeners, &started, args.web()));
     started.engine.stop();
+    started.shared.journal.flush();
     result
 }
 
@@ -65,7 +68,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
     log();
     probe::require_privileges()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let started = start(&args.sources, Some(args.file.clone()), true, false)?;
+    let started = start(&args.sources, Some(args.file.clone()), true, false, None)?;
     let result = runtime.block_on(async {
         let limit = args.duration.unwrap_or(Duration::MAX);
         match tokio::time::timeout(limit, until_stopped(&started.engine)).await {
@@ -78,13 +81,20 @@ pub(super) fn record(args: &RecordArgs) -> Result<()> {
     result
 }
 
-fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool, events: bool) -> Result<Started> {
+fn start(
+    sources: &Sources,
+    record: Option<PathBuf>,
+    pod_label: bool,
+    events: bool,
+    history: Option<(Store, Earlier)>,
+) -> Result<Started> {
+    let (store, earlier) = history.unzip();
     let node_name = node_name(sources.node_name.as_deref());
     let source = source(sources, &node_name)?;
     let netns = node_netns(sources.netns.as_deref())?;
     let watched = node_netns(sources.netns.as_deref())?;
     let shared = Shared {
-        journal: Arc::new(Journal::new(HISTORY, BACKLOG)),
+        journal: Arc::new(Journal::new(store, BACKLOG)),
         metrics: Arc::new(Metrics::new(pod_label)),
         events: writer(&source, events, &node_name),
     };
@@ -98,6 +108,9 @@ fn start(sources: &Sources, record: Option<PathBuf>, pod_label: bool, events: bo
     };
     let engine = Engine::start(options, shared.clone())?;
     let outbox = &engine.outbox;
+    if let Some(earlier) = earlier.filter(|earlier| !earlier.active.is_empty()) {
+        outbox.deliver(Message::Resume(earlier.active));
+    }
     let network = network::watch(&watched, sources.uplink.clone(), to_engine(outbox))
         .context("cannot follow the node's devices and routes")?;
     let filters = filters::watch(&watched, to_engine(outbox))
@@ -140,9 +153,10 @@ fn writer(source: &Source, wanted: bool, node_name: &str) -> Option<Arc<Events>>
 }
 
 async fn bind(args: &RunArgs) -> Result<(Vec<Listener>, HttpListener)> {
+    let tls = args.grpc_tls().map(ServerTls::load).transpose()?.map(Arc::new);
     let mut listeners = Vec::new();
     for address in args.grpc_addresses() {
-        listeners.push(Listener::bind(&address).await?);
+        listeners.push(Listener::bind_with(&address, tls.as_ref()).await?);
     }
     Ok((listeners, HttpListener::bind(&args.metrics_address()).await?))
 }
@@ -159,6 +173,8 @@ async fn serve(
     let answers = Arc::new(EngineAnswers {
         journal: Arc::clone(&started.shared.journal),
         outbox: started.engine.outbox.clone(),
+        statuses: Fresh::default(),
+        pace: Pace::default(),
     });
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(grpc::serve(listeners, Arc::clone(&answers), stopped.clone()));

@@ -11,9 +11,11 @@ use egress_core::protocol::Protocol;
 use egress_core::verdict::Cause;
 
 use super::duration::parse_duration;
+use super::size::parse_history_size;
 use super::target::Target;
-use crate::export::grpc::Address;
+use crate::export::grpc::{Address, ClientTlsFiles, TlsFiles};
 use crate::export::http::HttpAddress;
+use crate::store;
 
 /// Why can this pod not reach that endpoint?
 ///
@@ -114,10 +116,33 @@ pub struct RunArgs {
     /// Where it looks.
     #[command(flatten)]
     pub sources: Sources,
-    /// Where gRPC listens: unix:PATH or host:port, on the loopback only. May be repeated [default:
+    /// Keep the verdicts in this folder, so that they outlive the agent. One agent a folder [default: in memory only].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub history: Option<PathBuf>,
+    /// How large the history on disk may grow; the oldest verdicts go first [default: 256Mi].
+    #[arg(long, value_name = "SIZE", value_parser = parse_history_size)]
+    pub history_size: Option<u64>,
+    /// How long the history on disk goes back [default: 7d].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub history_age: Option<Duration>,
+    /// Where gRPC listens: unix:PATH or host:port, off the loopback with mutual TLS only. May be repeated [default:
     /// unix:/run/egress-agent/agent.sock and 127.0.0.1:50051].
     #[arg(long, value_name = "ADDRESS")]
     pub grpc_listen: Vec<Address>,
+    /// Certificate for gRPC off the loopback, PEM, with those up to its authority. Read again when it changes.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          requires_all = ["grpc_tls_private_key_file", "grpc_client_ca_file"])]
+    pub grpc_tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "grpc_tls_cert_file")]
+    pub grpc_tls_private_key_file: Option<PathBuf>,
+    /// Authorities of the clients that may ask off the loopback, PEM.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "grpc_tls_cert_file")]
+    pub grpc_client_ca_file: Option<PathBuf>,
+    /// A client that may ask off the loopback, by the common name or a name in its certificate. May be repeated
+    /// [default: every client of the authorities].
+    #[arg(long, value_name = "NAME", requires = "grpc_client_ca_file")]
+    pub grpc_allow_client: Vec<String>,
     /// Where /metrics, /healthz and /readyz are served: host:port, or :port for every address [default: :9750].
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<HttpAddress>,
@@ -145,6 +170,27 @@ impl RunArgs {
             [] => vec![Address::default_socket(), Address::default_port()],
             given => given.to_vec(),
         }
+    }
+
+    /// The files for mutual TLS, where they are given.
+    #[must_use]
+    pub fn grpc_tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.grpc_tls_cert_file.clone()?,
+            key: self.grpc_tls_private_key_file.clone()?,
+            client_ca: self.grpc_client_ca_file.clone()?,
+            allowed: self.grpc_allow_client.clone(),
+        })
+    }
+
+    /// How the history is kept on disk, if it is.
+    #[must_use]
+    pub fn history(&self) -> Option<store::Options> {
+        Some(store::Options {
+            dir: self.history.clone()?,
+            max_bytes: self.history_size.unwrap_or(256 << 20),
+            max_age: self.history_age.unwrap_or(Duration::from_secs(7 * 86_400)),
+        })
     }
 
     /// Where HTTP listens, with the default.
@@ -175,9 +221,45 @@ impl RunArgs {
 /// Which agent to ask.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServerArgs {
-    /// The agent to ask: unix:PATH or host:port [default: unix:/run/egress-agent/agent.sock, then 127.0.0.1:50051].
-    #[arg(long, value_name = "ADDRESS")]
+    /// The agent to ask: unix:PATH or host:port. Without it: the agent's socket, where there is one; else the agents of
+    /// the kubeconfig's cluster, through its API server; else 127.0.0.1:50051.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["node", "context", "kubeconfig", "agent_namespace"])]
     pub server: Option<Address>,
+    /// Ask the agent of this node, through the API server.
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// The context of the kubeconfig to use [default: the current one].
+    #[arg(long, value_name = "CONTEXT")]
+    pub context: Option<String>,
+    /// The kubeconfig to use [default: the variable KUBECONFIG, then ~/.kube/config].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace in which the agents run [default: wherever their label is found].
+    #[arg(long, value_name = "NS")]
+    pub agent_namespace: Option<String>,
+    /// With --server host:port: the authority of the agent's certificate, PEM. Makes the connection TLS.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "server")]
+    pub certificate_authority: Option<PathBuf>,
+    /// With --server host:port: the certificate to show, PEM.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires_all = ["client_key", "certificate_authority"])]
+    pub client_certificate: Option<PathBuf>,
+    /// With --server host:port: the key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_certificate")]
+    pub client_key: Option<PathBuf>,
+    /// With --server host:port: the name in the agent's certificate [default: the host].
+    #[arg(long, value_name = "NAME", requires = "certificate_authority")]
+    pub tls_server_name: Option<String>,
+}
+
+impl ServerArgs {
+    /// The files for TLS, where it is asked for.
+    pub(super) fn tls(&self) -> Option<ClientTlsFiles> {
+        Some(ClientTlsFiles {
+            ca: self.certificate_authority.clone()?,
+            identity: self.client_certificate.clone().zip(self.client_key.clone()),
+            server_name: self.tls_server_name.clone(),
+        })
+    }
 }
 
 /// How an answer is printed.
@@ -209,11 +291,11 @@ pub enum PlainOutput {
 /// `query`
 #[derive(Args, Clone, Debug, Default)]
 pub struct QueryArgs {
-    /// The pod: POD, NS/POD or pod/POD; or a whole namespace: ns/NAME. Without it every pod of the namespace given
-    /// by -n, or every pod of the node.
-    #[arg(value_name = "[NS/]POD")]
+    /// The pod: POD or NS/POD; or TYPE/NAME, which is pod, deploy, sts, ds, job or ns. Without it every pod of the
+    /// namespace, or of the node.
+    #[arg(value_name = "[NS/]POD | TYPE/NAME")]
     pub target: Option<Target>,
-    /// Namespace of the pod [default: default].
+    /// Namespace of the pod [default: that of the kubeconfig's context, then default].
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,
     /// Only failures of the last while: 30s, 15m, 2h, 1d, 1h30m.
@@ -228,6 +310,9 @@ pub struct QueryArgs {
     /// Go on with new and revised verdicts as they are made.
     #[arg(short, long)]
     pub follow: bool,
+    /// Only so many failures, the most recent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
     /// Print only the policies that would fix it, as YAML for `kubectl apply -f -`.
     #[arg(long, conflicts_with_all = ["follow", "output"])]
     pub fix: bool,

@@ -62,7 +62,7 @@ pub(super) fn dispatch(command: Command, ui: &mut Ui<'_>) -> Result<(), Failure>
 }
 
 async fn status(args: &StatusArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {
-    let status = connect(&args.server).await?.status().await?;
+    let status = connect(&args.server, None).await?.status().await?;
     print_status(&status, args.output, ui, render::status)
 }
 

@@ -26,7 +26,7 @@ pub enum Failure {
     Unreachable(ClientError),
     /// No agent answers at either of the default addresses.
     #[error(
-        "no agent answers at {socket} ({socket_error}) nor at {port} ({port_error}); say where with --server"
+        "no agent answers at {socket} ({socket_error}) nor at {port} ({port_error}); say where with --server or --kubeconfig"
     )]
     NoDefault {
         /// The default socket.
@@ -38,6 +38,12 @@ pub enum Failure {
         /// Why not there.
         port_error: String,
     },
+    /// No agent answers, through the API server; says which and why.
+    #[error("{0}")]
+    NoAgent(String),
+    /// Some node did not answer; says which and why.
+    #[error("partial answer: {0}")]
+    Partial(String),
     /// The reader of our output is gone: no failure of ours.
     #[error("the output was closed")]
     ReaderGone,
@@ -52,7 +58,8 @@ impl Failure {
             Self::Failed(_) | Self::Settings(_) => 1,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
-            Self::Unreachable(_) | Self::NoDefault { .. } => 4,
+            Self::Unreachable(_) | Self::NoDefault { .. } | Self::NoAgent(_) => 4,
+            Self::Partial(_) => 5,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `explain`: what the policies say of a connection that need not have happened.
 
+use egress_core::cluster::PodRef;
 use serde_json::Value;
 
 use super::args::{ExplainArgs, PlainOutput};
@@ -22,7 +23,9 @@ pub(super) fn explain(args: &ExplainArgs, ui: &mut Ui<'_>) -> Result<(), Failure
         dns: args.dns.clone(),
     };
     let explanation = if args.cluster_state.is_empty() {
-        let answer = async { Ok::<_, Failure>(connect(&args.server).await?.explain(&request).await?) };
+        let answer = async {
+            Ok::<_, Failure>(connect(&args.server, pod(&args.from).as_ref()).await?.explain(&request).await?)
+        };
         block_on(answer)??
     } else {
         app::explain(&args.cluster_state, &request)?
@@ -39,6 +42,15 @@ pub(super) fn explain(args: &ExplainArgs, ui: &mut Ui<'_>) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+/// The pod that `[NS/]POD` names, to find its node: not an address.
+fn pod(from: &str) -> Option<PodRef> {
+    if from.parse::<std::net::IpAddr>().is_ok() {
+        return None;
+    }
+    let (namespace, name) = from.split_once('/').unwrap_or(("default", from));
+    Some(PodRef { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 /// The same without what could steer a terminal: files may hold anything for a name.

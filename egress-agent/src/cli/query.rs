@@ -1,19 +1,20 @@
-//! `query`: the verdicts of one agent.
+//! `query`: the verdicts of one agent, or of those of a cluster.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use egress_core::history::{PodFilter, in_order_of_repair};
 use egress_core::verdict::{State, Verdict};
 use serde::Serialize;
 
+use super::answer::Answer;
 use super::args::{Output, QueryArgs};
-use super::connect::connect;
 use super::exit::Failure;
 use super::live::Live;
 use super::render::{self, View};
-use super::target;
+use super::target::Asked;
 use super::terminal::{self, Ui, now};
-use crate::export::grpc::{QueryMessage, QueryMessages, QueryOptions};
+use crate::export::grpc::QueryMessage;
 use crate::status::AgentStatus;
 use crate::words;
 
@@ -22,23 +23,14 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 /// Asks, prints, and with `--follow` goes on printing.
 pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failure> {
-    let pods = target::pod_filter(args.target.as_ref(), args.namespace.as_deref()).map_err(Failure::Usage)?;
-    let mut client = connect(&args.server).await?;
-    let options = QueryOptions {
-        pods: pods.clone(),
-        since: args.since,
-        causes: args.cause.clone(),
-        to: args.to.clone(),
-        follow: args.follow,
-    };
-    let mut messages = client.query(&options).await?;
+    let (mut answer, asked) = Answer::to(args).await?;
     let command = fix_command(ui, Some(args));
     let mut watched = None;
     if args.follow {
-        return follow(&mut messages, args, &pods, command, ui).await;
+        return follow(&mut answer, args, &asked, command, ui).await;
     }
     let mut verdicts = Vec::new();
-    while let Some(message) = messages.next().await? {
+    while let Some(message) = answer.next(ui.err).await? {
         match message {
             QueryMessage::Watched(status) => {
                 tell_watched(&status, ui)?;
@@ -48,16 +40,39 @@ pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failu
             QueryMessage::EndOfHistory | QueryMessage::Lagged(_) => {}
         }
     }
-    let asked = if let PodFilter::Pod(pod) = &pods { Some(pod) } else { None };
-    in_order_of_repair(&mut verdicts, asked);
+    let outcome = answer.outcome(&asked.words);
+    let (Ok(()) | Err(Failure::Partial(_))) = &outcome else { return outcome };
+    latest(&mut verdicts);
+    verdicts.truncate(args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
+    let pod = if let PodFilter::Pod(pod) = &asked.pods { Some(pod) } else { None };
+    in_order_of_repair(&mut verdicts, pod);
     if args.fix {
-        return print_fixes(&verdicts, ui);
+        print_fixes(&verdicts, ui)?;
+        return outcome;
     }
     print(&verdicts, args.output, command, ui)?;
     if verdicts.is_empty() && matches!(args.output, Output::Table | Output::Wide) {
-        writeln!(ui.out, "{}", nothing(args, &pods, watched.as_deref()))?;
+        writeln!(ui.out, "{}", nothing(args, &asked.words, watched.as_deref()))?;
     }
-    Ok(())
+    outcome
+}
+
+/// Keeps the latest revision of each verdict: one that was revised while the answer was sent comes twice.
+fn latest(verdicts: &mut Vec<Verdict>) {
+    let key = |verdict: &Verdict| (verdict.pod.node.clone(), verdict.id.clone());
+    let mut last = HashMap::new();
+    for (place, verdict) in verdicts.iter().enumerate() {
+        last.insert(key(verdict), place);
+    }
+    if last.len() == verdicts.len() {
+        return;
+    }
+    let mut place = 0;
+    verdicts.retain(|verdict| {
+        place += 1;
+        last.get(&key(verdict)) == Some(&(place - 1))
+    });
+    verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.last_seen));
 }
 
 /// Prints verdicts as they come.
@@ -87,14 +102,14 @@ pub(super) fn print(
 }
 
 async fn follow(
-    messages: &mut QueryMessages,
+    answer: &mut Answer,
     args: &QueryArgs,
-    pods: &PodFilter,
+    asked: &Asked,
     fix_command: Option<String>,
     ui: &mut Ui<'_>,
 ) -> Result<(), Failure> {
     let mut view = view(args.output, fix_command, ui);
-    let mut live = Live::new(ui.live, target::describe(pods));
+    let mut live = Live::new(ui.live, asked.words.clone());
     // The history comes newest first; what follows it is newer still. Shown in the order of time.
     let mut history = Vec::new();
     let mut in_history = true;
@@ -103,7 +118,7 @@ async fn follow(
     let drawn = ui.live && matches!(args.output, Output::Table | Output::Wide);
     loop {
         let message = tokio::select! {
-            message = messages.next() => message?,
+            message = answer.next(ui.err) => message?,
             _ = clock.tick(), if drawn && !in_history => {
                 (view.now, view.width) = (now(), terminal::width());
                 live.draw(&view, ui)?;
@@ -124,7 +139,7 @@ async fn follow(
                 if drawn {
                     live.draw(&view, ui)?;
                 } else {
-                    writeln!(ui.err, "following {}; interrupt to end", target::describe(pods))?;
+                    writeln!(ui.err, "following {}; interrupt to end", asked.words)?;
                 }
             }
             QueryMessage::Lagged(missed) => {
@@ -139,6 +154,7 @@ async fn follow(
             }
         }
     }
+    answer.outcome(&asked.words)?;
     Err(Failure::Failed("the agent ended the answer".to_owned()))
 }
 
@@ -193,8 +209,8 @@ fn tell_watched(status: &AgentStatus, ui: &mut Ui<'_>) -> Result<(), Failure> {
 }
 
 /// What an empty answer says.
-fn nothing(args: &QueryArgs, pods: &PodFilter, watched: Option<&AgentStatus>) -> String {
-    let mut text = format!("no failures seen for {}", target::describe(pods));
+fn nothing(args: &QueryArgs, asked: &str, watched: Option<&AgentStatus>) -> String {
+    let mut text = format!("no failures seen for {asked}");
     if let Some(to) = &args.to {
         text.push_str(&format!(" towards {to}"));
     }
@@ -218,9 +234,19 @@ fn view(output: Output, fix_command: Option<String>, ui: &Ui<'_>) -> View {
 
 /// The beginning of the command that prints a verdict's fix; pod and peer are added for each.
 pub(super) fn fix_command(ui: &Ui<'_>, args: Option<&QueryArgs>) -> Option<String> {
-    let server = args?.server.server.as_ref();
-    let server = server.map(|address| format!(" --server {address}")).unwrap_or_default();
-    Some(format!("{} query{server}", ui.program))
+    let args = &args?.server;
+    let mut command = format!("{} query", ui.program);
+    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.display().to_string());
+    for (flag, value) in [
+        ("server", args.server.as_ref().map(ToString::to_string)),
+        ("context", args.context.clone()),
+        ("kubeconfig", kubeconfig),
+    ] {
+        if let Some(value) = value {
+            command.push_str(&format!(" --{flag} {value}"));
+        }
+    }
+    Some(command)
 }
 
 /// A value as YAML.

@@ -1,9 +1,11 @@
-//! Which pods are meant: `POD`, `NS/POD`, `pod/POD`, `ns/NAME`.
+//! Which pods are meant: `POD`, `NS/POD`, `TYPE/NAME`.
 
 use std::str::FromStr;
 
 use egress_core::cluster::PodRef;
 use egress_core::history::PodFilter;
+
+use crate::k8s::reach::Workload;
 
 /// What stands on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,22 +19,39 @@ pub enum Target {
     },
     /// All pods of a namespace.
     Namespace(String),
+    /// The pods of a workload.
+    Workload {
+        /// Its kind.
+        workload: Workload,
+        /// Its name.
+        name: String,
+    },
 }
 
-/// Kinds that own pods: their pods are found through an API server, which one agent does not ask.
-const OWNERS: &[&str] = &[
-    "deploy",
-    "deployment",
-    "deployments",
-    "sts",
-    "statefulset",
-    "statefulsets",
-    "ds",
-    "daemonset",
-    "daemonsets",
-    "job",
-    "jobs",
-];
+impl Target {
+    /// Whether it stands for the pods of a workload.
+    pub(super) const fn is_workload(&self) -> bool {
+        matches!(self, Self::Workload { .. })
+    }
+}
+
+/// What is asked: of which pods, and that in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) pods: PodFilter,
+    pub(super) words: String,
+}
+
+/// What one agent is asked by a target and the flag `-n`.
+pub(super) fn asked(target: Option<&Target>, namespace: Option<&str>) -> Result<Asked, String> {
+    let pods = pod_filter(target, namespace)?;
+    let words = describe(&pods);
+    Ok(Asked { pods, words })
+}
+
+fn workload(workload: Workload, name: &str) -> Target {
+    Target::Workload { workload, name: name.to_owned() }
+}
 
 impl FromStr for Target {
     type Err = String;
@@ -50,14 +69,15 @@ impl FromStr for Target {
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
         };
         if !valid(name) || first.is_some_and(|first| !valid(first)) {
-            return Err(format!("\"{text}\" is not POD, NS/POD, pod/POD or ns/NAME"));
+            return Err(format!("\"{text}\" is not POD, NS/POD or TYPE/NAME: pod, deploy, sts, ds, job, ns"));
         }
         match first {
             None | Some("pod" | "pods" | "po") => Ok(Self::Pod { namespace: None, name: name.to_owned() }),
             Some("ns" | "namespace" | "namespaces") => Ok(Self::Namespace(name.to_owned())),
-            Some(kind) if OWNERS.contains(&kind) => Err(format!(
-                "the pods of a {kind} are known to the API server and not to one agent: name a pod or ns/NAME"
-            )),
+            Some("deploy" | "deployment" | "deployments") => Ok(workload(Workload::Deployment, name)),
+            Some("sts" | "statefulset" | "statefulsets") => Ok(workload(Workload::StatefulSet, name)),
+            Some("ds" | "daemonset" | "daemonsets") => Ok(workload(Workload::DaemonSet, name)),
+            Some("job" | "jobs") => Ok(workload(Workload::Job, name)),
             Some(namespace) => Ok(Self::Pod { namespace: Some(namespace.to_owned()), name: name.to_owned() }),
         }
     }
@@ -73,6 +93,9 @@ pub(super) fn pod_filter(target: Option<&Target>, namespace: Option<&str>) -> Re
     };
     Ok(match target {
         None => namespace.map_or(PodFilter::All, |namespace| PodFilter::Namespace(namespace.to_owned())),
+        Some(Target::Workload { .. }) => {
+            return Err("the pods of a workload are known to the API server and not to one agent".to_owned());
+        }
         Some(Target::Namespace(own)) => PodFilter::Namespace(other(own)?),
         Some(Target::Pod { namespace: Some(own), name }) => {
             PodFilter::Pod(PodRef { namespace: other(own)?, name: name.clone() })
@@ -114,6 +137,7 @@ mod tests {
         assert_eq!(pod_filter(None, Some("a")), Ok(PodFilter::Namespace("a".into())));
         assert!(filter("a/x", Some("b")).unwrap_err().contains("which one"));
         assert!(filter("deploy/x", None).unwrap_err().contains("API server"));
+        assert_eq!("sts/x".parse::<Target>(), Ok(workload(Workload::StatefulSet, "x")));
         for text in ["", "/", "a/", "/x", "a/b/c", "A", "x y", "x\u{1b}[0m"] {
             assert!(filter(text, None).unwrap_err().contains("is not POD"), "{text}");
         }

@@ -1,6 +1,7 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
 mod flood;
+mod history;
 mod hostile;
 mod input;
 mod interfaces;
@@ -8,6 +9,7 @@ mod kill;
 mod lab;
 mod monitoring;
 mod sandbox;
+mod reach;
 
 use anyhow::Result;
 
@@ -34,6 +36,8 @@ pub fn all() -> Vec<Check> {
     checks.push(interfaces::check());
     checks.push(monitoring::check());
     checks.push(sandbox::check());
+    checks.push(history::check());
+    checks.push(reach::check());
     checks.push(kill::check());
     checks.push(hostile::check());
     checks.push(flood::check());

@@ -30,7 +30,10 @@ impl Server {
     }
 
     fn args(&self, target: &str) -> QueryArgs {
-        let server = ServerArgs { server: Some(Address::Unix(self.directory.path().join("a.sock"))) };
+        let server = ServerArgs {
+            server: Some(Address::Unix(self.directory.path().join("a.sock"))),
+            ..ServerArgs::default()
+        };
         QueryArgs { target: Some(target.parse().unwrap()), server, ..QueryArgs::default() }
     }
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use egress_core::history::{PodFilter, ToFilter};
 use egress_core::verdict::{Cause, Verdict};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status, Streaming};
 
 use super::proto::egress_agent_client::EgressAgentClient;
 use super::proto::query_response::Message;
-use super::{Address, ConvertError, convert, proto};
+use super::{Address, ClientTls, ConvertError, convert, proto};
 use crate::answers::{ExplainRequest, Explanation};
 use crate::status::AgentStatus;
 
@@ -23,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct AgentClient {
     inner: EgressAgentClient<Channel>,
-    address: Address,
+    place: String,
 }
 
 /// Why an agent did not answer.
@@ -32,8 +35,8 @@ pub enum ClientError {
     /// Nobody answers at the address, or the connection broke.
     #[error("cannot reach the agent at {address}: {why}")]
     Unreachable {
-        /// The address.
-        address: Address,
+        /// Where it is asked.
+        address: String,
         /// What the system said.
         why: String,
     },
@@ -46,8 +49,8 @@ pub enum ClientError {
     /// The agent could not answer.
     #[error("the agent at {address} failed: {why}")]
     Failed {
-        /// The address.
-        address: Address,
+        /// Where it was asked.
+        address: String,
         /// What the agent said.
         why: String,
     },
@@ -69,6 +72,8 @@ pub struct QueryOptions {
     pub to: Option<ToFilter>,
     /// Go on with verdicts as they are made and revised.
     pub follow: bool,
+    /// So many of the most recently seen at most.
+    pub limit: Option<u32>,
 }
 
 /// One message of the answer to `Query`.
@@ -88,7 +93,7 @@ pub enum QueryMessage {
 #[derive(Debug)]
 pub struct QueryMessages {
     stream: Streaming<proto::QueryResponse>,
-    address: Address,
+    place: String,
 }
 
 impl AgentClient {
@@ -98,36 +103,50 @@ impl AgentClient {
     ///
     /// Nobody answers there.
     pub async fn connect(address: &Address) -> Result<Self, ClientError> {
-        let unreachable =
-            |why: String| ClientError::Unreachable { address: address.clone(), why: why.to_string() };
+        Self::connect_with(address, None).await
+    }
+
+    /// Connects to an agent; over TLS to a port, if there is something to know of it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there, or it is not who it should be.
+    pub async fn connect_with(address: &Address, tls: Option<&ClientTls>) -> Result<Self, ClientError> {
+        let unreachable = |why: String| ClientError::Unreachable { address: address.to_string(), why };
         // The authority is a formality: the connector knows where to go.
         let endpoint = Endpoint::from_static("http://egress-agent").connect_timeout(CONNECT);
-        let target = address.clone();
+        let (target, tls) = (address.clone(), tls.cloned());
         let connector = tower::service_fn(move |_: Uri| {
-            let target = target.clone();
-            async move {
-                match &target {
-                    Address::Unix(path) => UnixStream::connect(path).await.map(Io::Unix),
-                    Address::Tcp { host, port } => {
-                        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                        stream.set_nodelay(true)?;
-                        Ok(Io::Tcp(stream))
-                    }
-                }
-                .map(TokioIo::new)
-            }
+            let (target, tls) = (target.clone(), tls.clone());
+            async move { dial(&target, tls.as_ref()).await.map(TokioIo::new) }
         });
         let channel = endpoint
             .connect_with_connector(connector)
             .await
             .map_err(|error| unreachable(innermost(&error)))?;
-        Ok(Self { inner: EgressAgentClient::new(channel), address: address.clone() })
+        Ok(Self { inner: EgressAgentClient::new(channel), place: address.to_string() })
     }
 
-    /// The agent's address.
-    #[must_use]
-    pub const fn address(&self) -> &Address {
-        &self.address
+    /// An agent at the other end of a stream that was made already; `place` says in words where that is.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there.
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        place: String,
+    ) -> Result<Self, ClientError> {
+        // There is the one stream: a second connection cannot be had.
+        let mut stream = Some(TokioIo::new(stream));
+        let connector = tower::service_fn(move |_: Uri| {
+            let stream = stream.take().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected));
+            std::future::ready(stream)
+        });
+        let endpoint = Endpoint::from_static("http://egress-agent").connect_timeout(CONNECT);
+        let connected = endpoint.connect_with_connector(connector).await;
+        let channel = connected
+            .map_err(|error| ClientError::Unreachable { address: place.clone(), why: innermost(&error) })?;
+        Ok(Self { inner: EgressAgentClient::new(channel), place })
     }
 
     /// Asks for verdicts.
@@ -137,8 +156,8 @@ impl AgentClient {
     /// The pod is not known, the question is not accepted, or the agent does not answer.
     pub async fn query(&mut self, options: &QueryOptions) -> Result<QueryMessages, ClientError> {
         let response = self.inner.query(convert::query_to_proto(options)).await;
-        let stream = response.map_err(|status| from_status(status, &self.address))?.into_inner();
-        Ok(QueryMessages { stream, address: self.address.clone() })
+        let stream = response.map_err(|status| from_status(status, &self.place))?.into_inner();
+        Ok(QueryMessages { stream, place: self.place.clone() })
     }
 
     /// Asks what the policies say of a connection.
@@ -148,7 +167,7 @@ impl AgentClient {
     /// An end is not known, the question is not accepted, or the agent does not answer.
     pub async fn explain(&mut self, request: &ExplainRequest) -> Result<Explanation, ClientError> {
         let response = self.inner.explain(convert::explain_request_to_proto(request)).await;
-        let response = response.map_err(|status| from_status(status, &self.address))?;
+        let response = response.map_err(|status| from_status(status, &self.place))?;
         Ok(convert::explanation_from_proto(response.into_inner())?)
     }
 
@@ -159,7 +178,7 @@ impl AgentClient {
     /// The agent does not answer.
     pub async fn status(&mut self) -> Result<AgentStatus, ClientError> {
         let response = self.inner.get_status(proto::GetStatusRequest {}).await;
-        let response = response.map_err(|status| from_status(status, &self.address))?;
+        let response = response.map_err(|status| from_status(status, &self.place))?;
         Ok(convert::status_from_proto(response.into_inner()))
     }
 }
@@ -172,7 +191,7 @@ impl QueryMessages {
     /// The connection broke, the agent stopped, or the message makes no sense.
     pub async fn next(&mut self) -> Result<Option<QueryMessage>, ClientError> {
         loop {
-            let next = self.stream.message().await.map_err(|status| from_status(status, &self.address))?;
+            let next = self.stream.message().await.map_err(|status| from_status(status, &self.place))?;
             let Some(response) = next else { return Ok(None) };
             return Ok(Some(match response.message {
                 Some(Message::Watched(status)) => {
@@ -190,18 +209,18 @@ impl QueryMessages {
     }
 }
 
-fn from_status(status: Status, address: &Address) -> ClientError {
+fn from_status(status: Status, place: &str) -> ClientError {
     let why = status.message().to_owned();
     match status.code() {
         Code::NotFound => ClientError::NotFound(why),
         Code::InvalidArgument => ClientError::Invalid(why),
         Code::Unavailable => {
             let why = status.source().map_or(why, innermost);
-            ClientError::Unreachable { address: address.clone(), why }
+            ClientError::Unreachable { address: place.to_owned(), why }
         }
         code => {
             let why = if why.is_empty() { code.description().to_owned() } else { why };
-            ClientError::Failed { address: address.clone(), why }
+            ClientError::Failed { address: place.to_owned(), why }
         }
     }
 }
@@ -215,54 +234,22 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-/// Either kind of connection.
-enum Io {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
+/// Any kind of connection.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
-mod io {
-    use std::io::Result;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Io;
-
-    impl AsyncRead for Io {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<Result<()>> {
-            match self.get_mut() {
-                Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-                Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            }
-        }
-    }
-
-    impl AsyncWrite for Io {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-            match self.get_mut() {
-                Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-                Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            }
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-            match self.get_mut() {
-                Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-                Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            }
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-            match self.get_mut() {
-                Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-                Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            }
-        }
-    }
+async fn dial(address: &Address, tls: Option<&ClientTls>) -> std::io::Result<Box<dyn Io>> {
+    let (host, port) = match address {
+        Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        Address::Tcp { host, port } => (host, *port),
+    };
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(host.clone()).map_err(std::io::Error::other)?,
+    };
+    Ok(Box::new(TlsConnector::from(tls.config.clone()).connect(name, stream).await?))
 }

@@ -5,21 +5,25 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::Address;
+use super::accept::Accepted;
+use super::{Address, ServerTls};
 
 /// An address that could be taken.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) address: Address,
     pub(super) socket: Socket,
+    /// Off the loopback.
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 #[derive(Debug)]
 pub(super) enum Socket {
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile),
     Tcp(TcpListener),
 }
 
@@ -31,8 +35,9 @@ pub enum ListenError {
     Taken(Address),
     /// Reachable from elsewhere.
     #[error(
-        "refusing to listen on {0}: it is not a loopback address, and gRPC off the loopback needs mutual TLS, \
-         which this version does not have; use 127.0.0.1, [::1] or a Unix socket"
+        "refusing to listen on {0}: it is not a loopback address, and gRPC off the loopback needs mutual TLS: give \
+         --grpc-tls-cert-file, --grpc-tls-private-key-file and --grpc-client-ca-file, or use 127.0.0.1, [::1] or a Unix \
+         socket"
     )]
     NotLoopback(Address),
     /// Something that is no socket has the path.
@@ -48,6 +53,20 @@ pub enum ListenError {
     },
 }
 
+impl Socket {
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream))
+            }
+        }
+    }
+}
+
 impl Listener {
     /// Takes an address. A socket left behind by an agent that was killed is replaced; one that answers is not.
     ///
@@ -55,11 +74,22 @@ impl Listener {
     ///
     /// The address is taken, not on the loopback, or refused by the system.
     pub async fn bind(address: &Address) -> Result<Self, ListenError> {
-        let socket = match address {
-            Address::Unix(path) => bind_unix(address, path).await?,
-            Address::Tcp { host, port } => bind_tcp(address, host, *port).await?,
-        };
-        Ok(Self { address: address.clone(), socket })
+        Self::bind_with(address, None).await
+    }
+
+    /// Takes an address, off the loopback with TLS. On the loopback nobody else can listen in, and the API server's
+    /// port-forward ends there.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken, off the loopback without TLS, or refused by the system.
+    pub async fn bind_with(address: &Address, tls: Option<&Arc<ServerTls>>) -> Result<Self, ListenError> {
+        match address {
+            Address::Unix(path) => {
+                Ok(Self { address: address.clone(), socket: bind_unix(address, path).await?, tls: None })
+            }
+            Address::Tcp { host, port } => bind_tcp(address, host, *port, tls).await,
+        }
     }
 
     /// The address, with the port the system chose if 0 was asked for.
@@ -75,17 +105,25 @@ impl Listener {
     }
 }
 
-async fn bind_tcp(address: &Address, host: &str, port: u16) -> Result<Socket, ListenError> {
+async fn bind_tcp(
+    address: &Address,
+    host: &str,
+    port: u16,
+    tls: Option<&Arc<ServerTls>>,
+) -> Result<Listener, ListenError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::Taken(address.clone()),
         _ => ListenError::Io { address: address.clone(), source },
     };
     let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
     let loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-    if found.iter().any(|at| !loopback(at.ip())) {
-        return Err(ListenError::NotLoopback(address.clone()));
-    }
-    Ok(Socket::Tcp(TcpListener::bind(&found[..]).await.map_err(failed)?))
+    let tls = match tls {
+        _ if found.iter().all(|at| loopback(at.ip())) => None,
+        Some(tls) => Some(Arc::clone(tls)),
+        None => return Err(ListenError::NotLoopback(address.clone())),
+    };
+    let socket = Socket::Tcp(TcpListener::bind(&found[..]).await.map_err(failed)?);
+    Ok(Listener { address: address.clone(), socket, tls })
 }
 
 async fn bind_unix(address: &Address, path: &Path) -> Result<Socket, ListenError> {

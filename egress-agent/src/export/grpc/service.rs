@@ -2,26 +2,35 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use egress_core::cluster::PodRef;
 use egress_core::history::{Filter, PodFilter};
 use egress_core::time::Timestamp;
 use egress_core::verdict::Verdict;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::convert;
 use super::proto;
 use super::proto::query_response::Message;
-use crate::answers::{Answers, ExplainError};
+use crate::answers::{Answers, ExplainError, Search};
 use crate::status::AgentStatus;
 
-/// Messages made ready for one following client; beyond that it falls behind in the broadcast channel.
-const READY: usize = 16;
+/// Messages made ready for one client. Beyond that its history waits on disk, and what it follows falls behind in the
+/// broadcast channel.
+const READY: usize = 4;
+/// Verdicts taken from the history at a time.
+const PAGE: usize = 64;
+/// How long a client may take nothing of its history.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to one client.
+type Client = mpsc::Sender<Result<proto::QueryResponse, Status>>;
 
 /// The gRPC service over an engine.
 #[derive(Debug)]
@@ -43,8 +52,7 @@ impl<A: Answers> Service<A> {
     /// One pod is asked for, there is nothing about it, and the cluster does not have it either.
     async fn refuse_unknown_pod(&self, filter: &Filter) -> Result<(), Status> {
         let PodFilter::Pod(pod) = &filter.pods else { return Ok(()) };
-        let anything = Filter { pods: filter.pods.clone(), ..Filter::default() };
-        if !self.answers.query(&anything).is_empty() || self.answers.knows_pod(pod.clone()).await {
+        if self.answers.knows_pod(pod.clone()).await {
             return Ok(());
         }
         let PodRef { namespace, name } = pod;
@@ -66,28 +74,33 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
     ) -> Result<Response<Self::QueryStream>, Status> {
         let request = request.into_inner();
         let follow = request.follow;
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let filter = convert::filter_from_proto(request, now())?;
-        let watched = Message::Watched(Box::new(convert::status_to_proto(&self.status().await?)));
-        let (verdicts, receiver) = if follow {
-            let (verdicts, receiver) = self.answers.follow(&filter);
-            (verdicts, Some(receiver))
+        let watched = convert::status_to_proto(&self.status().await?);
+        let (mut search, verdicts) = if follow {
+            let (search, verdicts) = self.answers.follow(filter.clone());
+            (search, Some(verdicts))
         } else {
-            (self.answers.query(&filter), None)
+            (self.answers.search(filter.clone()), None)
         };
-        if verdicts.is_empty() {
+        let first = search.next(PAGE.min(limit)).await;
+        if first.is_empty() {
             self.refuse_unknown_pod(&filter).await?;
         }
-        let held = verdicts
-            .into_iter()
-            .map(|verdict| Message::Verdict(Box::new(convert::verdict_to_proto(&verdict))));
-        let held =
-            tokio_stream::iter(std::iter::once(watched).chain(held)).map(|message| Ok(response(message)));
-        let Some(receiver) = receiver else { return Ok(Response::new(Box::pin(held))) };
-        let end = tokio_stream::once(Ok(response(Message::EndOfHistory(proto::EndOfHistory {}))));
-        let (sender, ready) = mpsc::channel(READY);
+        let (client, ready) = mpsc::channel(READY);
         let answers = Arc::clone(&self.answers);
-        tokio::spawn(forward(receiver, filter, answers, sender, self.stop.clone()));
-        Ok(Response::new(Box::pin(held.chain(end).chain(ReceiverStream::new(ready)))))
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let sent = async {
+                send(&client, Message::Watched(Box::new(watched))).await?;
+                send_history(&client, first, search, limit).await
+            };
+            let (Some(()), Some(verdicts)) = (sent.await, verdicts) else { return };
+            if send(&client, Message::EndOfHistory(proto::EndOfHistory {})).await.is_some() {
+                forward(verdicts, filter, answers, client, stop).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(ready))))
     }
 
     async fn explain(
@@ -112,13 +125,44 @@ impl<A: Answers> proto::egress_agent_server::EgressAgent for Service<A> {
     }
 }
 
+/// Hands the history to one client, a page at a time. `None`: it has gone, or does not read.
+async fn send_history(
+    client: &Client,
+    mut page: Vec<Arc<Verdict>>,
+    mut search: Search,
+    limit: usize,
+) -> Option<()> {
+    let mut left = limit;
+    while !page.is_empty() {
+        left = left.saturating_sub(page.len());
+        for verdict in page {
+            send(client, Message::Verdict(Box::new(convert::verdict_to_proto(&verdict)))).await?;
+        }
+        page = search.next(PAGE.min(left)).await;
+    }
+    Some(())
+}
+
+/// Hands over one message of the history. A client that takes nothing for too long is given up: its stream ends with an
+/// error as soon as it reads again.
+async fn send(client: &Client, message: Message) -> Option<()> {
+    match client.send_timeout(Ok(response(message)), PATIENCE).await {
+        Ok(()) => Some(()),
+        Err(SendTimeoutError::Closed(_)) => None,
+        Err(SendTimeoutError::Timeout(_)) => {
+            tracing::debug!("a client that does not read is given up");
+            None
+        }
+    }
+}
+
 /// Hands new verdicts to one client until it goes or the agent stops. A client that does not read keeps only this
 /// task waiting: what it misses meanwhile is counted and told.
 async fn forward<A: Answers>(
     mut verdicts: broadcast::Receiver<Arc<Verdict>>,
     filter: Filter,
     answers: Arc<A>,
-    client: mpsc::Sender<Result<proto::QueryResponse, Status>>,
+    client: Client,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut stopped = std::pin::pin!(async move {

@@ -1,3 +1,5 @@
+mod hostile;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;

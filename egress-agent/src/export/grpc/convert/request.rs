@@ -28,6 +28,7 @@ pub(in super::super) fn query_to_proto(options: &QueryOptions) -> proto::QueryRe
         causes: options.causes.iter().map(|cause| cause.to_proto()).collect(),
         to: options.to.as_ref().map(ToString::to_string).unwrap_or_default(),
         follow: options.follow,
+        limit: options.limit.unwrap_or(0),
     }
 }
 
@@ -57,7 +58,10 @@ pub(in super::super) fn filter_from_proto(
             Status::invalid_argument(format!("this agent does not know the cause numbered {number}"))
         })
     };
-    let causes = request.causes.iter().map(cause).collect::<Result<_, _>>()?;
+    let mut causes = request.causes.iter().map(cause).collect::<Result<Vec<_>, _>>()?;
+    // Said often they mean no more, and each is compared with every verdict.
+    causes.sort_unstable();
+    causes.dedup();
     let to = match request.to.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|e| Status::invalid_argument(format!("`to`: {e}")))?),

@@ -3,7 +3,7 @@
 use super::super::proto;
 use super::words::{Unknown, Word as _};
 use super::{time_from_proto, time_to_proto};
-use crate::status::{AgentStatus, EventCount, HookStatus};
+use crate::status::{AgentStatus, EventCount, HistoryStatus, HookStatus};
 
 pub(in super::super) fn status_to_proto(status: &AgentStatus) -> proto::GetStatusResponse {
     let time = |text: &str| text.parse().ok().map(time_to_proto);
@@ -20,6 +20,7 @@ pub(in super::super) fn status_to_proto(status: &AgentStatus) -> proto::GetStatu
         policies_as_of: time(&status.policies_as_of),
         objects: named_to_proto(&status.objects),
         problems: status.problems.clone(),
+        history: status.history.as_ref().map(history_to_proto),
     }
 }
 
@@ -39,9 +40,34 @@ pub(in super::super) fn status_from_proto(from: proto::GetStatusResponse) -> Age
         policies_as_of: time(from.policies_as_of).unwrap_or_default(),
         objects: named_from_proto(from.objects),
         problems: from.problems,
+        history: from.history.map(history_from_proto),
     };
     status.problems.extend(unknown.into_hints());
     status
+}
+
+fn history_to_proto(history: &HistoryStatus) -> proto::HistoryStatus {
+    let time = |text: &str| text.parse().ok().map(time_to_proto);
+    let gap = |(from, until): &(String, String)| proto::Gap { from: time(from), until: time(until) };
+    proto::HistoryStatus {
+        folder: history.folder.clone(),
+        verdicts: history.verdicts,
+        bytes: history.bytes,
+        oldest: time(&history.oldest),
+        gaps: history.gaps.iter().map(gap).collect(),
+    }
+}
+
+fn history_from_proto(from: proto::HistoryStatus) -> HistoryStatus {
+    let time = |at: Option<prost_types::Timestamp>| at.map(|at| time_from_proto(at).to_string());
+    let gap = |gap: proto::Gap| (time(gap.from).unwrap_or_default(), time(gap.until).unwrap_or_default());
+    HistoryStatus {
+        folder: from.folder,
+        verdicts: from.verdicts,
+        bytes: from.bytes,
+        oldest: time(from.oldest).unwrap_or_default(),
+        gaps: from.gaps.into_iter().map(gap).collect(),
+    }
 }
 
 fn hook_to_proto(hook: &HookStatus) -> proto::HookStatus {
