@@ -8,8 +8,8 @@ mod interfaces;
 mod kill;
 mod lab;
 mod monitoring;
-mod sandbox;
 mod reach;
+mod sandbox;
 
 use anyhow::Result;
 
