@@ -56,7 +56,8 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     probe::require_privileges()?;
     let listeners = runtime.block_on(bind(args))?;
     let history = args.history().map(|options| Store::open(options, host::wall_clock())).transpose()?;
-    let started = start(&args.sources, args.record.clone(), args.metrics_pod_label(), args.events(), history)?;
+    let started =
+        start(&args.sources, args.record.clone(), args.metrics_pod_label(), args.events(), history)?;
     let result = runtime.block_on(serve(listeners, &started, args.web()));
     started.engine.stop();
     started.shared.journal.flush();
