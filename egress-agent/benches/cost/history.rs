@@ -23,6 +23,9 @@ const LIMIT: usize = 100;
 /// The budget of a question, milliseconds.
 const BUDGET: f64 = 5.0;
 
+/// What is asked the nth time.
+type Question = fn(u32) -> Filter;
+
 /// Measures.
 pub(crate) fn measure(table: &mut Table, quick: bool) -> Result<()> {
     let count = if quick { 50_000 } else { 1_000_000 };
@@ -52,7 +55,7 @@ pub(crate) fn measure(table: &mut Table, quick: bool) -> Result<()> {
         &format!("history: a new verdict written, {count} of them"),
         format!("{each:.0} µs, {megabytes} MiB on disk"),
     );
-    let kinds: [(&str, fn(u32) -> Filter); 4] = [
+    let kinds: [(&str, Question); 4] = [
         ("of a pod", |n| of(PodFilter::Pod(pod(n * 7 % PODS)))),
         ("of a namespace and a cause", |n| Filter { causes: vec![cause(n)], ..of(namespace(n)) }),
         ("towards an address", |n| Filter {
