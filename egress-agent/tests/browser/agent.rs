@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use egress_agent::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod};
+use egress_agent::answers::{Answers, ExplainError, ExplainRequest, Explanation, Journal, LocalPod, Search};
 use egress_agent::export::http::{self, HttpListener};
 use egress_agent::export::metrics::Metrics;
 use egress_agent::host;
@@ -30,7 +30,7 @@ struct Engine(Journal);
 impl Agent {
     /// Serves the verdicts of the unit tests as if they had been made just now.
     pub(crate) async fn start() -> Result<Self> {
-        let engine = Arc::new(Engine(Journal::new(1000, 16)));
+        let engine = Arc::new(Engine(Journal::new(None, 16)));
         for verdict in verdicts()? {
             engine.0.push(Arc::new(verdict));
         }
@@ -49,7 +49,7 @@ impl Agent {
 
     /// Pushes a verdict again, changed.
     pub(crate) fn revise(&self, id: &str, change: impl FnOnce(&mut Verdict)) {
-        let found = self.engine.0.query(&Filter::default());
+        let found = self.engine.0.in_memory(&Filter::default());
         if let Some(verdict) = found.iter().find(|verdict| verdict.id == id) {
             let mut verdict = Verdict::clone(verdict);
             change(&mut verdict);
@@ -90,11 +90,11 @@ fn verdicts() -> Result<Vec<Verdict>> {
 }
 
 impl Answers for Engine {
-    fn query(&self, filter: &Filter) -> Vec<Arc<Verdict>> {
-        self.0.query(filter)
+    fn search(&self, filter: Filter) -> Search {
+        self.0.search(filter)
     }
 
-    fn follow(&self, filter: &Filter) -> (Vec<Arc<Verdict>>, broadcast::Receiver<Arc<Verdict>>) {
+    fn follow(&self, filter: Filter) -> (Search, broadcast::Receiver<Arc<Verdict>>) {
         self.0.follow(filter)
     }
 
