@@ -22,7 +22,7 @@ use crate::answers::{Journal, LocalPod};
 use crate::cgroups::{Found, Roots};
 use crate::export::events::Events;
 use crate::export::metrics::Metrics;
-use crate::k8s::SourceEvent;
+use crate::k8s::{SourceEvent, api::PeerAsker};
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
 use crate::netlink::reading::Reader;
@@ -64,6 +64,8 @@ pub enum Message {
     PodNamespace(Found),
     /// The namespaces of other processes may not be looked at; says the kernel's error.
     NamespacesClosed(String),
+    /// Whoever knows pods of other nodes.
+    Peers(PeerAsker),
     /// What is going on?
     Status(oneshot::Sender<AgentStatus>),
     /// Is there such a pod?

@@ -53,8 +53,19 @@ pub enum SourceWatch {
     /// An API server.
     Api {
         /// The watch.
-        _watch: api::ApiWatch,
+        watch: api::ApiWatch,
     },
+}
+
+impl SourceWatch {
+    /// Asks for pods of other nodes, where the source tells of them only then.
+    #[must_use]
+    pub fn asker(&self) -> Option<api::PeerAsker> {
+        match self {
+            Self::Files { .. } => None,
+            Self::Api { watch } => Some(watch.asker()),
+        }
+    }
 }
 
 impl Source {
@@ -87,7 +98,7 @@ impl Source {
     ) -> Result<SourceWatch, WatchError> {
         match self {
             Self::Files(files) => Ok(SourceWatch::Files { _watch: files.watch(sink)? }),
-            Self::Api(api) => Ok(SourceWatch::Api { _watch: api.watch(sink).map_err(WatchError::Api)? }),
+            Self::Api(api) => Ok(SourceWatch::Api { watch: api.watch(sink).map_err(WatchError::Api)? }),
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod calico;
 mod labels;
 mod objects;
+mod peer;
 mod policy;
 mod selector;
 #[cfg(test)]
@@ -14,11 +15,14 @@ pub use objects::{
     Backend, Container, ContainerPort, EndpointSlice, Namespace, Node, Object, ObjectKind, ObjectRef, Pod,
     PodDns, PodRef, Service, ServicePort, ServiceTarget,
 };
+pub use peer::{PeerAnswer, PeerQuestion};
 pub use policy::{
     Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort, PortMatch,
     Rule,
 };
 pub(crate) use policy::{Policy, Scope};
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +52,15 @@ pub enum ClusterChange {
         /// The objects.
         objects: Vec<Object>,
     },
+    /// The source tells pods of this node alone; those of others are asked for one by one.
+    PeersOnDemand,
+    /// Which pod of another node has this address.
+    Peer {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it.
+        answer: PeerAnswer,
+    },
     /// The source is in step with the cluster as of this time.
     Synced {
         /// "Policies as of".
@@ -63,7 +76,7 @@ impl ClusterChange {
             Self::Apply { object } => Some(object.reference().kind),
             Self::Delete { object } => Some(object.kind),
             Self::Reset { kind, .. } => Some(*kind),
-            Self::Synced { .. } => None,
+            Self::PeersOnDemand | Self::Peer { .. } | Self::Synced { .. } => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod index;
 mod landmarks;
 mod nodes;
 mod owners;
+mod peers;
 mod pods;
 mod policies;
 mod services;

@@ -7,6 +7,7 @@ mod count;
 mod drift;
 mod filters;
 mod frame;
+mod peers;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,8 @@ pub struct Pipeline {
     readings_wanted: Vec<Question>,
     /// Failures that wait for such answers.
     waiting: Vec<ask::Waiting>,
+    /// Who pods of other nodes are.
+    peers: peers::Asked,
     undecoded: u64,
     expired: Mono,
 }
@@ -116,6 +119,7 @@ impl Pipeline {
             readings: Readings::default(),
             readings_wanted: Vec::new(),
             waiting: Vec::new(),
+            peers: peers::Asked::default(),
             undecoded: 0,
             expired: Mono(0),
         }
@@ -252,11 +256,15 @@ impl Pipeline {
         self.drift.note_change(&change, at);
         let askers = AskersChange::of(&change, &self.index);
         let of_pods = change.kind() == Some(ObjectKind::Pod);
+        let peer = matches!(change, ClusterChange::Peer { .. });
         self.index.apply(change, at);
         if of_pods {
             self.has_host_pods = self.index.host_pods().next().is_some();
         }
         self.know_askers(askers);
+        if peer {
+            self.judge_waiting();
+        }
     }
 
     fn node_changed(&mut self, change: NodeChange, at: Mono) {

@@ -132,6 +132,9 @@ fn start(
             to_source.deliver(Message::Source(event));
         })
         .context("cannot follow the cluster state")?;
+    if let Some(asker) = source.asker() {
+        outbox.deliver(Message::Peers(asker));
+    }
     let watches = Watches { _network: network, _filters: filters, _source: source };
     let table = ConntrackTable::open(&watched).ok();
     Ok(Started { engine, shared, table: Arc::new(Mutex::new(table)), _watches: watches })

@@ -86,6 +86,7 @@ fn events(run: &Run) -> Vec<EventCount> {
         ("queue", run.inbox.lost()),
         ("events", run.shared.events.as_ref().map_or(0, |events| events.lost())),
         ("history", run.shared.journal.lost()),
+        ("peer-questions", run.peers_unasked),
         ("subscriber", run.shared.journal.missed()),
     ]
     .into_iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use egress_common::{NETNS_NODE, NetnsEntry};
-use egress_core::cluster::ClusterChange;
+use egress_core::cluster::{ClusterChange, PeerAnswer};
 use egress_core::explain::explain;
 use egress_core::input::Input;
 use egress_core::node::{Device, DeviceRole, NodeChange, NodeNetwork, OwnerAnswer, Question, Reading};
@@ -19,7 +19,7 @@ use super::recorder::Recorder;
 use super::{EngineError, Message, Options, Shared, report};
 use crate::cgroups::{Cgroups, cgroups_status};
 use crate::host;
-use crate::k8s::SourceEvent;
+use crate::k8s::{SourceEvent, api::PeerAsker};
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::netns::Netns;
 use crate::netlink::reading::Reader;
@@ -57,6 +57,9 @@ pub(super) struct Run {
     filtering: Filtering,
     cgroups: Cgroups,
     reader: Option<Reader>,
+    peers: Option<PeerAsker>,
+    /// Questions about pods of other nodes that found no room.
+    pub(super) peers_unasked: u64,
     netns: Netns,
     records: Vec<Vec<u8>>,
     /// Kinds of drift that are in the log.
@@ -106,6 +109,8 @@ impl Run {
             cgroup_status: cgroups_status(&options.cgroups),
             cgroups: Cgroups::start(options.cgroups, outbox)?,
             reader: None,
+            peers: None,
+            peers_unasked: 0,
             netns: options.netns,
             records: Vec::new(),
             drifts_told: 0,
@@ -194,6 +199,7 @@ impl Run {
                 Message::NamespacesClosed(why) => self.pods.close_namespaces(why),
                 Message::Conntrack(worker) => self.conntrack = Some(worker),
                 Message::Reader(reader) => self.reader = Some(reader),
+                Message::Peers(asker) => self.peers = Some(asker),
                 // Whoever asked may have gone meanwhile.
                 Message::Status(reply) => {
                     // What the status counts as aggregated, the verdicts count too.
@@ -333,7 +339,20 @@ impl Run {
         for question in self.pipeline.take_readings() {
             self.read(question);
         }
+        self.ask_peers();
         self.shared.metrics.tally(&self.pipeline.take_tallies());
+    }
+
+    /// Passes on the questions who pods of other nodes are. What cannot be asked is answered: a failure waits for it.
+    fn ask_peers(&mut self) {
+        for question in self.pipeline.take_peer_questions() {
+            let ip = question.ip;
+            if !self.peers.as_ref().is_some_and(|asker| asker.ask(question)) {
+                self.peers_unasked += 1;
+                let change = ClusterChange::Peer { ip, answer: PeerAnswer::Unknown };
+                self.feed(Input::Cluster { at: host::monotonic(), change });
+            }
+        }
     }
 
     /// Passes on the questions who filters at a place.

@@ -15,6 +15,7 @@ mod follow;
 mod hub;
 mod kinds;
 mod object;
+mod peers;
 mod run;
 mod split;
 mod standing;
@@ -33,6 +34,7 @@ use super::SourceEvent;
 use crate::host;
 pub use connect::ConnectError;
 use hub::Hub;
+pub use peers::PeerAsker;
 
 /// An API server that is to be followed.
 pub struct ApiSource {
@@ -48,6 +50,7 @@ pub struct ApiWatch {
     /// Dropping it ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    asker: PeerAsker,
 }
 
 impl ApiSource {
@@ -83,16 +86,25 @@ impl ApiSource {
         let Self { runtime, client, config, node } = self;
         let hub = Arc::new(Hub::new(&connect::server(&config), sink, host::wall_clock));
         let (stop, stopped) = oneshot::channel();
+        let (asker, questions) = peers::channel();
         let follow = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = run::run(client, &node, hub) => {}
+                    () = run::run(client, &node, hub, questions) => {}
                     _ = stopped => {}
                 }
             });
         };
         let thread = std::thread::Builder::new().name("cluster-api".to_owned()).spawn(follow)?;
-        Ok(ApiWatch { stop: Some(stop), thread: Some(thread) })
+        Ok(ApiWatch { stop: Some(stop), thread: Some(thread), asker })
+    }
+}
+
+impl ApiWatch {
+    /// Asks which pods of other nodes have an address.
+    #[must_use]
+    pub fn asker(&self) -> PeerAsker {
+        self.asker.clone()
     }
 }
 

@@ -91,6 +91,9 @@ impl ClusterIndex {
         if let Some((service, None)) = service {
             return self.service_endpoint(service, None, ip);
         }
+        if let Some(pod) = self.peers.pod(ip, at) {
+            return self.pod_endpoint(pod, ip);
+        }
         let inside = self.nodes.by_pod_ip(ip).is_some() || self.services.in_service_range(ip);
         Endpoint::of_kind(ip, if inside { PeerKind::Unresolved } else { PeerKind::External })
     }

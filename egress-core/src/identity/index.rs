@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::nodes::NodeIndex;
+use super::peers::Peers;
 use super::pods::PodIndex;
 use super::policies::{Policies, Shelved};
 use super::services::ServiceIndex;
@@ -21,6 +22,7 @@ pub struct ClusterIndex {
     node_name: String,
     pub(super) pods: PodIndex,
     pub(super) nodes: NodeIndex,
+    pub(super) peers: Peers,
     pub(super) services: ServiceIndex,
     pub(super) policies: Policies,
     namespaces: BTreeMap<String, Arc<Namespace>>,
@@ -40,6 +42,8 @@ impl ClusterIndex {
             ClusterChange::Apply { object } => self.put(object, at),
             ClusterChange::Delete { object } => self.remove(&object, at),
             ClusterChange::Reset { kind, objects } => self.reset(kind, objects, at),
+            ClusterChange::PeersOnDemand => self.peers.on_demand(),
+            ClusterChange::Peer { ip, answer } => self.peers.note(ip.to_canonical(), answer, at),
             ClusterChange::Synced { at } => self.synced_at = Some(at),
         }
         self.expire(at);
@@ -48,6 +52,7 @@ impl ClusterIndex {
     /// Forgets pods that have been gone for five minutes at `now`. Every change does so too.
     pub fn expire(&mut self, now: Mono) {
         self.pods.expire(now);
+        self.peers.expire(now);
     }
 
     /// Which network namespace a pod turned out to run in, learned at `at`. False if there is no such pod with a

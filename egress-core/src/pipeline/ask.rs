@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Pipeline;
+use super::{Pipeline, peers};
 use crate::decode::{DropSeen, DropSite, FilterKind, Tap, Tuple};
 use crate::flow::{DnsOutcome, DropRole, FlowEvent, Outcome};
 use crate::node::{Question, Reading};
@@ -28,7 +28,8 @@ impl Pipeline {
     /// Judges a failure, at once or when the answers that it needs are there.
     pub(super) fn judge_informed(&mut self, event: FlowEvent) {
         let missing = self.missing(&event);
-        let settled = missing.is_empty() && !self.awaits_routes(&event) && !self.awaits_owner(&event);
+        self.ask_peers(&event);
+        let settled = missing.is_empty() && !self.awaits_others(&event);
         if settled || self.waiting.len() >= WAITING {
             self.judge(&event);
             return;
@@ -50,10 +51,8 @@ impl Pipeline {
     /// Judges what waited for the latest news.
     pub(super) fn judge_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if self.missing(&waiting.event).is_empty()
-                && !self.awaits_routes(&waiting.event)
-                && !self.awaits_owner(&waiting.event)
-            {
+            let event = &waiting.event;
+            if self.missing(event).is_empty() && !self.awaits_others(event) {
                 self.judge(&waiting.event);
             } else {
                 self.waiting.push(waiting);
@@ -75,12 +74,18 @@ impl Pipeline {
     /// What has waited long enough is judged without the answers.
     pub(super) fn stop_waiting(&mut self, now: Mono) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if now.since(waiting.since) >= PATIENCE {
+            let patience = if self.awaits_peers(&waiting.event) { peers::PATIENCE } else { PATIENCE };
+            if now.since(waiting.since) >= patience {
                 self.judge(&waiting.event);
             } else {
                 self.waiting.push(waiting);
             }
         }
+    }
+
+    /// News are on their way that no question of [`Self::missing`] stands for.
+    fn awaits_others(&self, event: &FlowEvent) -> bool {
+        self.awaits_routes(event) || self.awaits_owner(event) || self.awaits_peers(event)
     }
 
     /// Routing refused it by a route that is so new that it was not read yet.

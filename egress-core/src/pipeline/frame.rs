@@ -234,7 +234,7 @@ impl Pipeline {
 }
 
 /// Addresses after translation: from the drop's conntrack entry, else from where TC saw the packet.
-fn translation(event: &FlowEvent, drop: Option<&DropSeen>) -> Translation {
+pub(super) fn translation(event: &FlowEvent, drop: Option<&DropSeen>) -> Translation {
     let client = &event.client;
     let mut translation = Translation::default();
     if let Some(ct) = drop.and_then(|drop| drop.conntrack.as_ref())

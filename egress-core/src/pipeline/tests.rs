@@ -7,6 +7,7 @@ mod hostile;
 mod identity;
 mod mesh;
 mod mtu;
+mod peers;
 mod resolver;
 mod route;
 mod segments;

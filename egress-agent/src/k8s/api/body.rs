@@ -9,6 +9,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING};
 use kube::Client;
 
 use super::fault::Fault;
+use super::split::LARGEST;
 
 /// The body of an answer.
 pub(super) struct Body {
@@ -42,6 +43,23 @@ impl Body {
         };
         self.reader.as_mut().consume(bytes.len());
         Ok(bytes)
+    }
+}
+
+impl Body {
+    /// All of a small body.
+    pub(super) async fn whole(mut self, silence: Duration) -> Result<Vec<u8>, Fault> {
+        let mut text = Vec::new();
+        loop {
+            let bytes = self.next(silence).await?;
+            if bytes.is_empty() {
+                return Ok(text);
+            }
+            text.extend(bytes);
+            if text.len() > LARGEST {
+                return Err(Fault::Garbled("an answer that is too large".to_owned()));
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which custom resources the server has: asked once in a while, so that what is not installed costs nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube::Client;
 use serde_json::Value;
@@ -8,6 +9,9 @@ use serde_json::Value;
 use super::body::Body;
 use super::fault::Fault;
 use super::kinds::{Resource, WATCHED, Watched};
+
+/// The answer is dead when nothing came for so long.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// The custom resources whose group and version the server serves. One of the group may still be missing, which its
 /// list then says.
@@ -24,18 +28,7 @@ fn choose(row: &'static Watched, served: &BTreeSet<String>) -> Option<Resource> 
 
 /// `GROUP/VERSION` of everything that `/apis` names.
 async fn served(client: &Client) -> Result<BTreeSet<String>, Fault> {
-    let mut body = Body::get(client, "/apis").await?;
-    let mut text = Vec::new();
-    loop {
-        let bytes = body.next(std::time::Duration::from_secs(30)).await?;
-        if bytes.is_empty() {
-            break;
-        }
-        text.extend(bytes);
-        if text.len() > super::split::LARGEST {
-            return Err(Fault::Garbled("/apis is too large".to_owned()));
-        }
-    }
+    let text = Body::get(client, "/apis").await?.whole(SILENCE).await?;
     let groups: Value = serde_json::from_slice(&text).map_err(|error| Fault::Garbled(error.to_string()))?;
     let groups =
         groups["groups"].as_array().ok_or_else(|| Fault::Garbled("/apis names no groups".to_owned()))?;

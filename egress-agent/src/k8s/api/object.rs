@@ -88,7 +88,7 @@ pub(super) fn forms(
 /// name, for all policies of a resource.
 pub(super) fn stand_in(resource: &Resource, namespace: &str, name: &str) -> Option<Object> {
     let policies = resource.row.use_ == Use::Policies;
-    let other = || OtherPolicy::new(resource.api_version, resource.row.kind, namespace, name);
+    let other = || OtherPolicy::unread(resource.api_version, resource.row.kind, namespace, name);
     policies.then(|| other().into())
 }
 

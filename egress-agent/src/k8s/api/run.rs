@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use egress_core::cluster::ClusterChange;
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -13,18 +14,25 @@ use super::discover;
 use super::follow::Follower;
 use super::hub::Hub;
 use super::kinds::{Resource, WATCHED};
+use super::peers::{self, Questions};
 
 /// How often it is looked for custom resources that were installed since.
 const DISCOVERY: Duration = Duration::from_secs(300);
 
-/// Follows everything that is watched, for ever.
-pub(super) async fn run(client: Client, node: &str, hub: Arc<Hub>) {
+/// Follows everything that is watched and answers questions, for ever.
+pub(super) async fn run(client: Client, node: &str, hub: Arc<Hub>, questions: Questions) {
+    hub.tell(vec![ClusterChange::PeersOnDemand]);
+    // Answers do not wait for lists, nor lists for answers.
+    tokio::join!(follow_all(client.clone(), node, &hub), peers::answer(client, &hub, questions));
+}
+
+async fn follow_all(client: Client, node: &str, hub: &Arc<Hub>) {
     let mut followers = JoinSet::new();
     let mut followed = BTreeSet::new();
     let follow = |resource: Resource, followers: &mut JoinSet<Resource>, followed: &mut BTreeSet<String>| {
         if followed.insert(resource.qualified()) {
             hub.expect([resource]);
-            followers.spawn(Follower::new(client.clone(), resource, node, Arc::clone(&hub)).follow());
+            followers.spawn(Follower::new(client.clone(), resource, node, Arc::clone(hub)).follow());
         }
     };
     for row in WATCHED.iter().filter(|row| !row.is_custom()) {

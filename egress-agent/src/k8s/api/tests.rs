@@ -3,20 +3,23 @@
 mod faults;
 mod follow;
 mod outage;
+mod peers;
 mod rights;
 mod scale;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use egress_apiserver::ApiServer;
-use egress_core::cluster::{ObjectKind, PodRef};
+use egress_core::cluster::{ClusterChange, ObjectKind, PodRef};
 use egress_core::identity::ClusterIndex;
 use egress_core::time::{Mono, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::hub::Hub;
+use super::peers::PeerAsker;
 use super::{connect, run};
 use crate::k8s::SourceEvent;
 
@@ -28,11 +31,14 @@ const NODE: &str = "worker-1";
 struct Known {
     index: ClusterIndex,
     problems: Vec<String>,
+    /// Addresses that were asked for and answered.
+    answered: Vec<IpAddr>,
 }
 
 /// An API server that is followed.
 struct Followed {
     known: watch::Receiver<Arc<Mutex<Known>>>,
+    asker: PeerAsker,
     _task: tokio::task::JoinHandle<()>,
 }
 
@@ -49,13 +55,22 @@ async fn follow(server: &ApiServer, token: &str) -> Followed {
     let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
     let config = connect::prepared(config);
     let client = connect::client(&config).unwrap();
-    let known = Arc::new(Mutex::new(Known { index: ClusterIndex::new(NODE), problems: Vec::new() }));
+    let known = Arc::new(Mutex::new(Known {
+        index: ClusterIndex::new(NODE),
+        problems: Vec::new(),
+        answered: Vec::new(),
+    }));
     let (tell, told) = watch::channel(Arc::clone(&known));
     let sink = move |event| {
         let mut held = known.lock().unwrap();
         match event {
             SourceEvent::Changes(changes) => {
-                changes.into_iter().for_each(|change| held.index.apply(change, Mono(0)));
+                for change in changes {
+                    if let ClusterChange::Peer { ip, .. } = &change {
+                        held.answered.push(*ip);
+                    }
+                    held.index.apply(change, Mono(0));
+                }
             }
             SourceEvent::Problems(problems) => {
                 held.problems = problems.iter().map(ToString::to_string).collect();
@@ -67,8 +82,9 @@ async fn follow(server: &ApiServer, token: &str) -> Followed {
     let began = tokio::time::Instant::now();
     let clock = move || Timestamp(1_000_000 + i64::try_from(began.elapsed().as_micros()).unwrap());
     let hub = Arc::new(Hub::new("SERVER", sink, clock));
-    let task = tokio::spawn(async move { run::run(client, NODE, hub).await });
-    Followed { known: told, _task: task }
+    let (asker, questions) = super::peers::channel();
+    let task = tokio::spawn(async move { run::run(client, NODE, hub, questions).await });
+    Followed { known: told, asker, _task: task }
 }
 
 impl Followed {

@@ -45,6 +45,7 @@ fn brief(changes: &[ClusterChange]) -> Vec<String> {
         ClusterChange::Delete { object } => {
             format!("-{:?} {}/{}", object.kind, object.namespace, object.name)
         }
+        ClusterChange::PeersOnDemand | ClusterChange::Peer { .. } => panic!("files tell everything"),
         ClusterChange::Synced { .. } => "synced".to_owned(),
         ClusterChange::Reset { kind, .. } => format!("reset {kind:?}"),
     };

@@ -24,6 +24,9 @@ pub struct OtherPolicy {
     pub name: String,
     /// What names it among all policies of kinds that are not evaluated: `apiVersion/kind/name`.
     pub key: String,
+    /// The kind is known, but the policy (without a name: none of its kind) could be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
 }
 
 impl OtherPolicy {
@@ -36,7 +39,14 @@ impl OtherPolicy {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             key: format!("{api_version}/{kind}/{name}"),
+            unread: false,
         }
+    }
+
+    /// Stands for a policy that could not be read; without a name, for all of its kind.
+    #[must_use]
+    pub fn unread(api_version: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self { unread: true, ..Self::new(api_version, kind, namespace, name) }
     }
 }
 

@@ -22,10 +22,18 @@ fn find(policy: &OtherPolicy, question: &Question<'_>) -> PolicyFinding {
     PolicyFinding {
         kind: policy.kind.clone(),
         name: policy.name.clone(),
-        why: vec![
-            format!("may select {whom} for {}", question.side),
-            format!("{} of {} is a kind that is not evaluated", policy.kind, policy.api_version),
-        ],
+        why: vec![format!("may select {whom} for {}", question.side), why(policy)],
         ..finding(policy, question, PolicyResult::Undecidable)
+    }
+}
+
+fn why(policy: &OtherPolicy) -> String {
+    let OtherPolicy { kind, api_version, name, unread, .. } = policy;
+    match (unread, name.is_empty()) {
+        (false, _) => format!("{kind} of {api_version} is a kind that is not evaluated"),
+        (true, false) => "it could not be read: `egress-agent status` says why".to_owned(),
+        (true, true) => {
+            format!("no {kind} of {api_version} can be read: `egress-agent status` says why")
+        }
     }
 }
