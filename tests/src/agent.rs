@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -43,20 +43,32 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Starts it on the node of a lab with the cluster of an API server, and waits until it is ready.
+    pub fn start_on_api(lab: &Lab, kubeconfig: &Path) -> Result<Self> {
+        let mut command = command()?;
+        command.arg("run").env("KUBECONFIG", kubeconfig);
+        let mut agent = Self::spawn(lab, NODE_NAME, command, &[])?;
+        agent.await_ready()?;
+        Ok(agent)
+    }
+
     /// Starts it without waiting.
     pub fn launch(lab: &Lab, extra: &[&str]) -> Result<Self> {
         Self::launch_as(lab, NODE_NAME, extra)
     }
 
     fn launch_as(lab: &Lab, node: &str, extra: &[&str]) -> Result<Self> {
+        let mut command = command()?;
+        command.arg("run").arg("--cluster-state").arg(lab.cluster.folder());
+        Self::spawn(lab, node, command, extra)
+    }
+
+    fn spawn(lab: &Lab, node: &str, mut command: Command, extra: &[&str]) -> Result<Self> {
         let socket = lab.folder().join("agent.sock");
         // Where one was killed; binding is the agent's affair, but a test starts clean.
         let _ = fs::remove_file(&socket);
         let server = format!("unix:{}", socket.display());
         let metrics = metrics_address(lab.tag());
-        let mut command = command()?;
-        command.arg("run");
-        command.arg("--cluster-state").arg(lab.cluster.folder());
         command.arg("--netns").arg(lab.node.path());
         command.args(["--node-name", node, "--grpc-listen", &server]);
         command.args(["--metrics-listen", &metrics.to_string()]);

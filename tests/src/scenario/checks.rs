@@ -1,5 +1,6 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
+mod apiserver;
 mod flood;
 mod history;
 mod hostile;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Check> {
     checks.push(sandbox::check());
     checks.push(history::check());
     checks.push(reach::check());
+    checks.push(apiserver::check());
     checks.push(kill::check());
     checks.push(hostile::check());
     checks.push(flood::check());
