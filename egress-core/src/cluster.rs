@@ -17,8 +17,10 @@ pub use objects::{
 };
 pub use peer::{PeerAnswer, PeerQuestion};
 pub use policy::{
-    Expression, IpBlock, LabelSelector, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort, PortMatch,
-    Rule,
+    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CiliumFqdn, CiliumIcmp, CiliumPeer,
+    CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec, Expression, IpBlock, LabelSelector,
+    NamespacedPods, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort, PortMatch, Rule, Tier,
+    TieredAction, TieredApi, TieredPeer, TieredPolicy, TieredPort, TieredRule,
 };
 pub(crate) use policy::{Policy, Scope};
 

@@ -4,6 +4,7 @@
 //! What it returns then is not to be used.
 
 mod calico;
+mod cilium;
 mod endpoints;
 mod field;
 mod identity;
@@ -14,10 +15,12 @@ mod selector;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tiered;
 
 pub use calico::{
     calico_global_network_set, calico_global_policy, calico_network_set, calico_policy, calico_tier,
 };
+pub use cilium::{cilium_clusterwide_network_policy, cilium_network_policy};
 pub use endpoints::endpoint_slice;
 pub use field::{Errors, FieldError};
 pub use identity::{namespace, node};
@@ -25,6 +28,7 @@ pub use item::{Invalid, Item, Origin, item, named};
 pub use pod::pod;
 pub use policy::network_policy;
 pub use service::service;
+pub use tiered::{admin_network_policy, baseline_admin_network_policy, cluster_network_policy};
 
 use std::net::IpAddr;
 

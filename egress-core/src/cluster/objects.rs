@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::calico::{CalicoPolicy, NetworkSet, Tier};
-use super::{Labels, NetworkPolicy, OtherPolicy, Policy};
+use super::{CiliumPolicy, Labels, NetworkPolicy, OtherPolicy, Policy, TieredPolicy};
 use crate::protocol::Protocol;
 
 /// Any object the agent keeps. Whoever keeps it shares it: the source that told of it, and the index.
@@ -33,6 +33,10 @@ pub enum Object {
     CalicoTier(Arc<Tier>),
     /// A policy of a kind that is not evaluated.
     OtherPolicy(Arc<OtherPolicy>),
+    /// A policy in the admin or the baseline tier.
+    TieredPolicy(Arc<TieredPolicy>),
+    /// A policy of Cilium's.
+    CiliumPolicy(Arc<CiliumPolicy>),
 }
 
 /// Kind of an [`Object`].
@@ -63,11 +67,21 @@ pub enum ObjectKind {
     CalicoTier,
     /// A policy of a kind that is not evaluated.
     OtherPolicy,
+    /// AdminNetworkPolicy.
+    AdminNetworkPolicy,
+    /// BaselineAdminNetworkPolicy.
+    BaselineAdminNetworkPolicy,
+    /// ClusterNetworkPolicy (`policy.networking.k8s.io`).
+    ClusterNetworkPolicy,
+    /// CiliumNetworkPolicy.
+    CiliumNetworkPolicy,
+    /// CiliumClusterwideNetworkPolicy.
+    CiliumClusterwideNetworkPolicy,
 }
 
 /// Every kind, with its name in manifests and its resource's name in the API; with the group where another kind has the
 /// same name.
-const KINDS: [(ObjectKind, &str, &str); 12] = [
+const KINDS: &[(ObjectKind, &str, &str)] = &[
     (ObjectKind::Pod, "Pod", "pods"),
     (ObjectKind::Namespace, "Namespace", "namespaces"),
     (ObjectKind::Node, "Node", "nodes"),
@@ -80,6 +94,15 @@ const KINDS: [(ObjectKind, &str, &str); 12] = [
     (ObjectKind::CalicoGlobalNetworkSet, "GlobalNetworkSet", "globalnetworksets"),
     (ObjectKind::CalicoTier, "Tier", "tiers"),
     (ObjectKind::OtherPolicy, "OtherPolicy", "otherpolicies"),
+    (ObjectKind::AdminNetworkPolicy, "AdminNetworkPolicy", "adminnetworkpolicies"),
+    (ObjectKind::BaselineAdminNetworkPolicy, "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies"),
+    (ObjectKind::ClusterNetworkPolicy, "ClusterNetworkPolicy", "clusternetworkpolicies"),
+    (ObjectKind::CiliumNetworkPolicy, "CiliumNetworkPolicy", "ciliumnetworkpolicies"),
+    (
+        ObjectKind::CiliumClusterwideNetworkPolicy,
+        "CiliumClusterwideNetworkPolicy",
+        "ciliumclusterwidenetworkpolicies",
+    ),
 ];
 
 impl ObjectKind {
@@ -138,6 +161,8 @@ impl Object {
             Self::CalicoNetworkSet(o) => (o.namespace.as_str(), o.name.as_str()),
             Self::CalicoTier(o) => ("", o.name.as_str()),
             Self::OtherPolicy(o) => (o.namespace(), o.name()),
+            Self::TieredPolicy(o) => (o.namespace(), o.name()),
+            Self::CiliumPolicy(o) => (o.namespace(), o.name()),
         };
         ObjectRef { kind: self.kind(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
@@ -157,6 +182,8 @@ impl Object {
             Self::CalicoNetworkSet(_) => ObjectKind::CalicoNetworkSet,
             Self::CalicoTier(_) => ObjectKind::CalicoTier,
             Self::OtherPolicy(o) => o.kind(),
+            Self::TieredPolicy(o) => o.kind(),
+            Self::CiliumPolicy(o) => o.kind(),
         }
     }
 }
@@ -181,7 +208,9 @@ objects! {
     CalicoPolicy: CalicoPolicy,
     CalicoNetworkSet: NetworkSet,
     CalicoTier: Tier,
-    OtherPolicy: OtherPolicy
+    OtherPolicy: OtherPolicy,
+    TieredPolicy: TieredPolicy,
+    CiliumPolicy: CiliumPolicy
 }
 
 /// A pod.

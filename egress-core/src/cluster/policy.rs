@@ -1,10 +1,19 @@
 //! Policies, validated and parsed: what all kinds have in common. Each kind has its file.
 
+mod cilium;
 mod networkpolicy;
 mod other;
+mod tiered;
 
+pub use cilium::{
+    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CiliumFqdn, CiliumIcmp, CiliumPeer,
+    CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec,
+};
 pub use networkpolicy::{NetworkPolicy, Peer, Rule};
 pub use other::OtherPolicy;
+pub use tiered::{
+    NamespacedPods, Tier, TieredAction, TieredApi, TieredPeer, TieredPolicy, TieredPort, TieredRule,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};

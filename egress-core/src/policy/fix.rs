@@ -48,6 +48,9 @@ pub fn fix_policies(
     let mut policies: Vec<NetworkPolicy> = Vec::new();
     for leg in &legs {
         for (question, denying) in leg.denials(index, flow) {
+            if let Some(why) = isolates_anew(denying) {
+                return Err(why);
+            }
             let policy = allow(&question, denying, flow, &legs)?;
             let by_network_policy =
                 |finding: &PolicyFinding| finding.kind == ObjectKind::NetworkPolicy.as_str();
@@ -119,6 +122,23 @@ impl<'a> Leg<'a> {
         let ingress = ingress.map(|(view, pod)| (question(Side::Ingress, pod, &flow.from), view));
         egress.into_iter().chain(ingress).filter(|(_, view)| view.decision == Decision::Deny).collect()
     }
+}
+
+/// Nothing isolates the pod yet, a rule of the baseline tier denies: a NetworkPolicy would deny everything else.
+fn isolates_anew(view: &SideView) -> Option<String> {
+    if view.policies.iter().any(|finding| finding.result == PolicyResult::DoesNotAdmit) {
+        return None;
+    }
+    let denying = view.policies.iter().find(|finding| {
+        finding.result == PolicyResult::Denies
+            && finding.why.iter().any(|why| why.contains("(baseline tier)"))
+    })?;
+    Some(format!(
+        "{} denies it ({}): allow it there, or write a NetworkPolicy with everything this pod needs, which is asked \
+         before it",
+        ladder::title(denying),
+        denying.why.last().map_or("", String::as_str),
+    ))
 }
 
 /// Why a policy more does not help.

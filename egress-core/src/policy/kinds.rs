@@ -4,9 +4,11 @@
 //! A kind answers a [`Question`] with a finding for each of its policies that selects the pod for that direction.
 
 mod calico;
+mod cilium;
 mod compare;
 mod networkpolicy;
 mod other;
+mod tiered;
 
 pub(super) use compare::describe_peers;
 
@@ -17,7 +19,7 @@ use ipnet::IpNet;
 use super::ladder::{self, Stage};
 use super::model::SideView;
 use crate::cluster::calico::CalicoPolicy;
-use crate::cluster::{NetworkPolicy, Object, Pod, Policy};
+use crate::cluster::{CiliumPolicy, NetworkPolicy, Object, Pod, Policy, Tier, TieredPolicy};
 use crate::identity::{ClusterIndex, Endpoint, Shelved};
 use crate::protocol::Protocol;
 use crate::truth::Truth;
@@ -100,14 +102,33 @@ pub(super) fn judge(question: &Question<'_>) -> SideView {
 }
 
 /// The stages in their order.
-fn stages(question: &Question<'_>) -> [Stage; 2] {
-    [other::stage(question), plugin(question)]
+fn stages(question: &Question<'_>) -> [Stage; 4] {
+    [
+        other::stage(question),
+        tiered::stage(question, Tier::Admin),
+        plugin(question),
+        tiered::stage(question, Tier::Baseline),
+    ]
 }
 
 /// The kinds of the network plugin.
 fn plugin(question: &Question<'_>) -> Stage {
-    let network = networkpolicy::rulings(question);
-    if question.has::<CalicoPolicy>() { calico::stage(question, network) } else { Stage::union(network) }
+    let mut network = networkpolicy::rulings(question);
+    let of_cilium = cilium::rulings(question);
+    if !question.has::<CalicoPolicy>() {
+        network.extend(of_cilium);
+        return Stage::union(network);
+    }
+    let stage = calico::stage(question, network);
+    if of_cilium.is_empty() {
+        return stage;
+    }
+    // Two plugins, each of which has to let the traffic through.
+    let mut beside = Stage::union(of_cilium);
+    let outcomes = stage.outcomes.all_of(beside.outcomes);
+    let mut findings = stage.findings;
+    findings.append(&mut beside.findings);
+    Stage { outcomes, findings }
 }
 
 /// The finding of a policy, without sentences.
@@ -131,5 +152,7 @@ pub(super) fn lines(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
     let mut lines: Vec<IpNet> = sets.collect();
     lines.extend(of::<NetworkPolicy>(index, pod, side));
     lines.extend(of::<CalicoPolicy>(index, pod, side));
+    lines.extend(of::<CiliumPolicy>(index, pod, side));
+    lines.extend(of::<TieredPolicy>(index, pod, side));
     lines
 }

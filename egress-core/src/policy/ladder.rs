@@ -76,7 +76,8 @@ pub(super) fn unasked(finding: &mut PolicyFinding, decided_by: Option<&str>) {
 fn decider(findings: &[PolicyFinding]) -> Option<String> {
     let deciding =
         |finding: &&PolicyFinding| matches!(finding.result, PolicyResult::Admits | PolicyResult::Denies);
-    findings.iter().find(deciding).map(title)
+    let isolating = |finding: &&PolicyFinding| finding.result == PolicyResult::DoesNotAdmit;
+    findings.iter().find(deciding).or_else(|| findings.iter().find(isolating)).map(title)
 }
 
 /// `AdminNetworkPolicy deny-metadata`, `NetworkPolicy default/deny-all`.

@@ -65,10 +65,6 @@ impl Outcomes {
         if unmatched { outcomes | Self::UNMATCHED } else { outcomes }
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the kinds with an order and of the whole cluster need it")
-    )]
     /// Several have to let it through, each of them on its own.
     pub(super) fn all_of(self, other: Self) -> Self {
         let mut outcomes = (self | other) & Self::DENY;

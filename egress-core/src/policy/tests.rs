@@ -2,13 +2,16 @@
 
 mod admits;
 mod calico;
+mod cilium;
 mod exempt;
 mod fixes;
 pub(crate) mod generate;
+mod kinds;
 mod oracle;
 mod other;
 mod scale;
 mod services;
+mod tiered;
 mod words;
 
 use super::{Decision, PolicyFlow, PolicyView, evaluate};

@@ -1,6 +1,6 @@
 //! The text of an object into what the engine is told of it.
 
-use egress_core::cluster::{Object, ObjectRef, OtherPolicy};
+use egress_core::cluster::{Object, ObjectKind, ObjectRef, OtherPolicy};
 use serde_json::Value;
 
 use super::kinds::{Resource, Use};
@@ -81,7 +81,9 @@ pub(super) fn forms(
 ) -> impl Iterator<Item = ObjectRef> + use<> {
     let named = |kind| ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() };
     let stands = stand_in(resource, namespace, name).map(|object| object.reference());
-    resource.row.object.map(named).into_iter().chain(stands)
+    // Kinds of other groups may have the same name: what was not told of is not forgotten.
+    let kinds = ObjectKind::all().filter(|kind| kind.as_str() == resource.row.kind);
+    kinds.map(named).chain(stands).collect::<Vec<_>>().into_iter()
 }
 
 /// Stands for policies that cannot be read: what they say of pods that they may select is not decidable. Without a

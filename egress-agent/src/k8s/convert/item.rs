@@ -74,6 +74,19 @@ pub fn item(api_version: &str, kind: &str, value: Value, origin: Origin) -> Resu
             typed(value, kind, super::calico_global_network_set)?.into()
         }
         (PROJECT_CALICO | PROJECT_CALICO_STORED, "Tier") => typed(value, kind, super::calico_tier)?.into(),
+        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy") => {
+            typed(value, kind, super::admin_network_policy)?.into()
+        }
+        ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy") => {
+            typed(value, kind, super::baseline_admin_network_policy)?.into()
+        }
+        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy") => {
+            typed(value, kind, super::cluster_network_policy)?.into()
+        }
+        ("cilium.io/v2", "CiliumNetworkPolicy") => typed(value, kind, super::cilium_network_policy)?.into(),
+        ("cilium.io/v2", "CiliumClusterwideNetworkPolicy") => {
+            typed(value, kind, super::cilium_clusterwide_network_policy)?.into()
+        }
         // Policies of kinds, or of versions, that are not evaluated. Calico's Staged… kinds enforce nothing.
         (_, other) if other.ends_with("NetworkPolicy") && !other.starts_with("Staged") => {
             let metadata = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();

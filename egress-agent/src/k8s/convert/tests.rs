@@ -1,5 +1,7 @@
 //! Objects as `kubectl get -o yaml` prints them, and what the agent makes of them.
 
+mod policies;
+
 use egress_core::cluster::{
     Backend, Container, ContainerPort, EndpointSlice, Expression, IpBlock, LabelSelector, NetworkPolicy,
     Node, Operator, Peer, Pod, PodRef, PolicyPort, PortMatch, Rule, Service, ServicePort, ServiceTarget,

@@ -72,9 +72,9 @@ items:
 - {apiVersion: v1, kind: Service, metadata: {name: s, namespace: shop}}
 - {apiVersion: v1, kind: ConfigMap, metadata: {name: m}}
 - {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}
-- {apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: deny, namespace: shop}}
+- {apiVersion: crd.antrea.io/v1beta1, kind: NetworkPolicy, metadata: {name: deny, namespace: shop}}
 - {apiVersion: example.org/v1, kind: NetworkPolicy, metadata: {name: deny, namespace: shop}}
-- {apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: deny}}
+- {apiVersion: networking.k8s.aws/v1alpha1, kind: ClusterNetworkPolicy, metadata: {name: deny}}
 - {apiVersion: projectcalico.org/v3, kind: StagedNetworkPolicy, metadata: {name: later}}
 ";
     let two = format!("{}---\n{}", pod("a"), pod("b"));
@@ -93,8 +93,8 @@ items:
         "+Namespace /shop",
         "+Namespace /x",
         "+Service shop/s",
-        "+OtherPolicy /policy.networking.k8s.io/v1alpha1/AdminNetworkPolicy/deny",
-        "+OtherPolicy shop/cilium.io/v2/CiliumNetworkPolicy/deny",
+        "+OtherPolicy /networking.k8s.aws/v1alpha1/ClusterNetworkPolicy/deny",
+        "+OtherPolicy shop/crd.antrea.io/v1beta1/NetworkPolicy/deny",
         "+OtherPolicy shop/example.org/v1/NetworkPolicy/deny",
         "synced",
     ];
@@ -104,7 +104,7 @@ items:
         [("apps/v1 Deployment", 1), ("projectcalico.org/v3 StagedNetworkPolicy", 1), ("v1 ConfigMap", 1)];
     assert_eq!(skipped, expected.map(|(kind, count)| (kind.to_owned(), count)));
     let notes: Vec<_> = source.problems().iter().map(|problem| problem.object.clone()).collect();
-    let expected = ["CiliumNetworkPolicy shop/deny", "NetworkPolicy shop/deny", "AdminNetworkPolicy deny"];
+    let expected = ["NetworkPolicy shop/deny", "NetworkPolicy shop/deny", "ClusterNetworkPolicy deny"];
     assert_eq!(notes, expected);
 }
 

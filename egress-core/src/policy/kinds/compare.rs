@@ -1,14 +1,17 @@
 //! One value of a rule against one of the flow, with the values in words: what all kinds have in common.
 
 mod address;
+mod domains;
 mod peers;
 mod ports;
 mod selectors;
 
-pub(super) use peers::compare as compare_peers;
+pub(super) use address::{compare_range, describe_block, name as address_name};
+pub(super) use domains::compare_domains;
 pub(in crate::policy) use peers::describe as describe_peers;
-pub(super) use peers::listed;
-pub(super) use ports::{compare as compare_ports, describe as describe_ports};
+pub(super) use peers::{compare as compare_peers, listed};
+pub(super) use ports::{compare as compare_ports, compare_one as compare_port, describe as describe_ports};
+pub(super) use selectors::{compare_pods, describe_pods, mismatch, unresolved};
 
 use crate::truth::Truth;
 

@@ -2,7 +2,7 @@
 
 use super::compare::{Comparison, compare_peers, compare_ports, describe_peers, describe_ports};
 use super::{Question, finding};
-use crate::cluster::{NetworkPolicy, Rule};
+use crate::cluster::{CiliumPolicy, NetworkPolicy, Rule};
 use crate::policy::ladder::Ruling;
 use crate::truth::Truth;
 use crate::verdict::{PolicyFinding, PolicyResult, Side};
@@ -60,6 +60,9 @@ enum Exemption {
 /// A pod cannot be cut off from its own node (NetworkPolicy documentation, "What you can't do with network policies").
 fn exemption(question: &Question<'_>) -> Exemption {
     match (question.is_own_node(), &question.peer.node) {
+        (Truth::Yes, _) if question.side == Side::Egress && question.index.has_policies::<CiliumPolicy>() => {
+            Exemption::Unknown("Cilium, unlike the API, may keep a pod from its own node".into())
+        }
         (Truth::Yes, Some(node)) => Exemption::Always(format!(
             "{} is the pod's own node ({}), and traffic between a pod and its own node is always allowed",
             question.peer.ip, node.name

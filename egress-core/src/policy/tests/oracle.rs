@@ -6,25 +6,26 @@ use std::net::IpAddr;
 use super::super::{Decision, PolicyFlow, evaluate};
 use super::generate::{Random, Traffic, topology, traffic};
 use crate::cluster::testing::{NOW, Topology};
-use crate::cluster::{LabelSelector, Labels, NetworkPolicy, Object, Operator, Peer, Pod, PortMatch, Rule};
+use crate::cluster::{LabelSelector, Labels, Object, Operator, Peer, Pod, PortMatch, Rule};
 use crate::identity::ClusterIndex;
 use crate::protocol::Protocol;
+use crate::verdict::Side;
 
-fn pod_at(objects: &[Object], ip: IpAddr) -> Option<&Pod> {
+pub(super) fn pod_at(objects: &[Object], ip: IpAddr) -> Option<&Pod> {
     objects.iter().find_map(|object| match object {
         Object::Pod(pod) if !pod.host_network && pod.ips.contains(&ip) => Some(&**pod),
         _ => None,
     })
 }
 
-fn node_at(objects: &[Object], ip: IpAddr) -> Option<&str> {
+pub(super) fn node_at(objects: &[Object], ip: IpAddr) -> Option<&str> {
     objects.iter().find_map(|object| match object {
         Object::Node(node) if node.ips.contains(&ip) => Some(node.name.as_str()),
         _ => None,
     })
 }
 
-fn namespace_labels<'a>(objects: &'a [Object], name: &str) -> &'a Labels {
+pub(super) fn namespace_labels<'a>(objects: &'a [Object], name: &str) -> &'a Labels {
     let found = objects.iter().find_map(|object| match object {
         Object::Namespace(namespace) if namespace.name == name => Some(&namespace.labels),
         _ => None,
@@ -32,7 +33,7 @@ fn namespace_labels<'a>(objects: &'a [Object], name: &str) -> &'a Labels {
     found.expect("every namespace is there")
 }
 
-fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
+pub(super) fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
     for (key, value) in &selector.match_labels {
         if labels.get(key) != Some(value) {
             return false;
@@ -54,7 +55,7 @@ fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
     true
 }
 
-fn in_network(ip: IpAddr, cidr: &ipnet::IpNet) -> bool {
+pub(super) fn in_network(ip: IpAddr, cidr: &ipnet::IpNet) -> bool {
     let bits = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => (u128::from(ip.to_bits()) << 96, true),
         IpAddr::V6(ip) => (ip.to_bits(), false),
@@ -98,42 +99,43 @@ fn rule_admits(objects: &[Object], one: &Rule, own: &str, peer: IpAddr, traffic:
         && (one.ports.is_empty() || one.ports.iter().any(port_matches))
 }
 
-/// One side: isolated by none, or admitted by any.
-fn side_admits(
+/// What the NetworkPolicies of one side say: `None` if none isolates the pod, else whether one admits the traffic.
+pub(super) fn side_outcome(
     objects: &[Object],
+    side: Side,
     pod: &Pod,
     peer: IpAddr,
     traffic: Traffic,
-    rules: fn(&NetworkPolicy) -> Option<&Vec<Rule>>,
-) -> bool {
+) -> Option<bool> {
     let mut isolated = false;
     for object in objects {
         let Object::NetworkPolicy(policy) = object else { continue };
         if policy.namespace != pod.namespace || !selects(&policy.selector, &pod.labels) {
             continue;
         }
-        let Some(rules) = rules(policy) else { continue };
+        let (isolates, rules) = match side {
+            Side::Egress => (policy.isolates_egress, &policy.egress),
+            Side::Ingress => (policy.isolates_ingress, &policy.ingress),
+        };
+        if !isolates {
+            continue;
+        }
         isolated = true;
-        if rules.iter().any(|one| rule_admits(objects, one, &policy.namespace, peer, traffic)) {
-            return true;
+        let own_node = node_at(objects, peer) == Some(pod.node.as_str());
+        if own_node || rules.iter().any(|one| rule_admits(objects, one, &policy.namespace, peer, traffic)) {
+            return Some(true);
         }
     }
-    !isolated
+    isolated.then_some(false)
 }
 
 /// The API's rules, read once more.
 pub(super) fn admits(objects: &[Object], traffic: Traffic) -> bool {
     let (from, to) = (pod_at(objects, traffic.from), pod_at(objects, traffic.to));
-    let own_node = |pod: &Pod, other: IpAddr| node_at(objects, other) == Some(pod.node.as_str());
     let same = from.is_some_and(|from| to.is_some_and(|to| std::ptr::eq(from, to)));
-    let egress = from.is_none_or(|pod| {
-        same || own_node(pod, traffic.to)
-            || side_admits(objects, pod, traffic.to, traffic, |p| p.isolates_egress.then_some(&p.egress))
-    });
-    let ingress = to.is_none_or(|pod| {
-        same || own_node(pod, traffic.from)
-            || side_admits(objects, pod, traffic.from, traffic, |p| p.isolates_ingress.then_some(&p.ingress))
-    });
+    let side_admits = |side, pod, peer| side_outcome(objects, side, pod, peer, traffic) != Some(false);
+    let egress = from.is_none_or(|pod| same || side_admits(Side::Egress, pod, traffic.to));
+    let ingress = to.is_none_or(|pod| same || side_admits(Side::Ingress, pod, traffic.from));
     egress && ingress
 }
 

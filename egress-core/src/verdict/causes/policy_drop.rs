@@ -90,6 +90,12 @@ fn sentence(case: &Case<'_>, side: Side, view: &SideView) -> String {
     let what = if case.affects() == Affects::Dns { "DNS to " } else { "" };
     let target = case.target();
     let whose = if side == Side::Egress { "this pod" } else { "the destination pod" };
+    // Of a rule that denies, the last sentence is the one that decides.
+    if let Some(one) = denying.iter().find(|finding| finding.result == PolicyResult::Denies) {
+        let selects = one.why.first().map_or("", String::as_str);
+        let rule = one.why.last().map_or("", String::as_str);
+        return format!("{} {} {selects}, and its {rule}.", one.kind, full_name(one));
+    }
     match denying.as_slice() {
         [one] => {
             let selects =

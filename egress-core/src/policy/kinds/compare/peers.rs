@@ -3,8 +3,10 @@
 use super::Comparison;
 use super::address::{compare_range, describe_block, name};
 use super::selectors::{compare_pods, describe_pods};
-use crate::cluster::Peer;
+use crate::cluster::{CiliumPolicy, Peer};
 use crate::policy::kinds::Question;
+use crate::truth::Truth;
+use crate::verdict::PeerKind;
 
 /// How many peers are written out.
 const MAX_DESCRIBED: usize = 4;
@@ -19,12 +21,24 @@ pub(in crate::policy::kinds) fn compare(
         return Comparison::new(true, "");
     }
     let compared = peers.iter().map(|peer| match peer {
-        Peer::IpBlock(block) => compare_range(&block.cidr, &block.except, question.peer),
+        Peer::IpBlock(block) => {
+            beside_cilium(compare_range(&block.cidr, &block.except, question.peer), question)
+        }
         Peer::Pods { namespaces, pods } => {
             compare_pods(namespaces.as_ref(), pods.as_ref(), namespace, question.peer)
         }
     });
     Comparison::any(compared.collect(), || format!("{} is none of these", name(question.peer)))
+}
+
+/// Where Cilium enforces NetworkPolicies, its ranges match neither pods nor nodes, unlike what the API says.
+fn beside_cilium(range: Comparison, question: &Question<'_>) -> Comparison {
+    let inside = matches!(question.peer.kind, PeerKind::Pod | PeerKind::Node);
+    if range.truth != Truth::Yes || !inside || !question.index.has_policies::<CiliumPolicy>() {
+        return range;
+    }
+    let words = format!("{} is in the cluster, where Cilium's ranges do not match", name(question.peer));
+    Comparison::new(Truth::Unknown, words)
 }
 
 /// `10.0.0.0/8 except 10.1.0.0/16`, `pods app=db in namespace data`, `anyone`.

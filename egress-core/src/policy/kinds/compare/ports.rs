@@ -30,7 +30,7 @@ pub(in crate::policy::kinds) fn compare(ports: &[PolicyPort], question: &Questio
     }
 }
 
-fn compare_one(rule: &PolicyPort, question: &Question<'_>) -> Comparison {
+pub(in crate::policy::kinds) fn compare_one(rule: &PolicyPort, question: &Question<'_>) -> Comparison {
     let protocol = question.protocol;
     if rule.protocol != protocol {
         return Comparison::new(false, format!("{} is not {}", this(question), rule.protocol));

@@ -1,0 +1,254 @@
+//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy (`cilium.io/v2`): rules that allow, rules that deny.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{Expression, IpBlock, Operator, Policy, PortMatch, Scope};
+use crate::cluster::{NAMESPACE_NAME, Namespace, ObjectKind, Pod};
+use crate::protocol::Protocol;
+use crate::truth::Truth;
+use crate::verdict::Side;
+
+/// The label under which Cilium knows a pod's namespace.
+pub const CILIUM_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+/// In front of a label of the pod's namespace.
+pub const CILIUM_NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
+/// The label of the pod's service account.
+const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
+/// In front of the labels of what is no pod: `reserved:host`.
+pub const CILIUM_RESERVED: &str = "reserved:";
+/// Labels that make up a pod's identity although their beginning is left out otherwise.
+const KEPT: &[&str] = &["app.kubernetes.io"];
+/// Beginnings of labels that Cilium leaves out of identities by default (`pkg/labelsfilter`).
+const LEFT_OUT: &[&str] = &[
+    "io.kubernetes",
+    "kubernetes.io",
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/job-completion-index",
+    "k8s.io",
+    "pod-template-generation",
+    "pod-template-hash",
+    "controller-revision-hash",
+    "annotation",
+    "etcd_node",
+];
+
+/// A policy of Cilium's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CiliumPolicy {
+    /// `metadata.namespace`; empty: it is clusterwide.
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `spec` and `specs`, without those for nodes.
+    pub specs: Vec<CiliumSpec>,
+}
+
+/// One `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CiliumSpec {
+    /// `endpointSelector`
+    pub selector: CiliumSelector,
+    /// What no policy admits is denied on ingress: `enableDefaultDeny.ingress`, by default where there are rules.
+    pub isolates_ingress: bool,
+    /// Likewise on egress.
+    pub isolates_egress: bool,
+    /// `ingress`
+    pub ingress: Vec<CiliumRule>,
+    /// `ingressDeny`
+    pub ingress_deny: Vec<CiliumRule>,
+    /// `egress`
+    pub egress: Vec<CiliumRule>,
+    /// `egressDeny`
+    pub egress_deny: Vec<CiliumRule>,
+}
+
+/// A rule: any of the peers and any of the ports.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CiliumRule {
+    /// Whom it speaks of; `None`: it does not say, which is anyone if it has ports, else nobody.
+    pub peers: Option<Vec<CiliumPeer>>,
+    /// `toPorts`
+    pub ports: Vec<CiliumPort>,
+    /// `icmps`
+    pub icmps: Vec<CiliumIcmp>,
+    /// What may refuse the traffic afterwards (`mutual authentication`).
+    pub beyond: Vec<String>,
+    /// Fields that are not evaluated.
+    pub unknown: Vec<String>,
+}
+
+/// Whom a rule speaks of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CiliumPeer {
+    /// `fromEndpoints`, `toEndpoints`; the namespace they are limited to is one of the requirements.
+    Endpoints(CiliumSelector),
+    /// `fromCIDR`, `toCIDR`, `fromCIDRSet`, `toCIDRSet`
+    Cidr(IpBlock),
+    /// A set of addresses that is kept elsewhere: the field, and its name.
+    CidrGroup(String),
+    /// `fromEntities`, `toEntities`
+    Entity(String),
+    /// `toServices`, by name.
+    Service {
+        /// Namespace, empty if not given.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+    /// `toServices`, by labels.
+    Services {
+        /// Namespace, empty: any.
+        namespace: String,
+        /// `selector`
+        selector: super::LabelSelector,
+    },
+    /// `toFQDNs`
+    Fqdn(CiliumFqdn),
+    /// `fromNodes`, `toNodes`
+    Nodes(super::LabelSelector),
+    /// `fromGroups`, `toGroups`
+    Groups(String),
+}
+
+/// A name of the outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CiliumFqdn {
+    /// `matchName`
+    Name(String),
+    /// `matchPattern`
+    Pattern(String),
+}
+
+/// A port of a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CiliumPort {
+    /// `protocol`; `None`: any that has ports.
+    pub protocol: Option<Protocol>,
+    /// `port` and `endPort`; `None`: every port.
+    pub port: Option<PortMatch>,
+    /// What may refuse the traffic afterwards (`HTTP rules`); empty: nothing.
+    pub beyond: String,
+}
+
+/// A type of ICMP messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CiliumIcmp {
+    /// `family` is IPv6.
+    pub v6: bool,
+    /// `type`
+    pub kind: u8,
+}
+
+/// A selector of identities: all requirements hold. Keys without `k8s:` and `any:`; other sources stay in front.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CiliumSelector {
+    /// `matchLabels` and `matchExpressions`
+    pub requirements: Vec<Expression>,
+}
+
+impl CiliumSelector {
+    /// Whether a pod's identity matches, of which not everything may be known.
+    pub(crate) fn matches_pod(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth {
+        self.requirements.iter().map(|one| one.matches_pod(pod, namespace)).min().unwrap_or(Truth::Yes)
+    }
+}
+
+impl Expression {
+    /// Whether a pod's identity meets this requirement of a [`CiliumSelector`].
+    pub(crate) fn matches_pod(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth {
+        let key = self.key.as_str();
+        let value = if key == CILIUM_NAMESPACE {
+            Some(pod.namespace.as_str())
+        } else if let Some(label) = key.strip_prefix(CILIUM_NAMESPACE_LABELS) {
+            match namespace {
+                Some(namespace) => namespace.labels.get(label),
+                None if label == NAMESPACE_NAME => Some(pod.namespace.as_str()),
+                None => return Truth::Unknown,
+            }
+        } else if key == SERVICE_ACCOUNT && !pod.service_account.is_empty() {
+            Some(pod.service_account.as_str())
+        } else if key.starts_with(CILIUM_RESERVED) {
+            None
+        } else if key.contains(':') || key.starts_with("io.cilium.") || is_left_out(key) {
+            return Truth::Unknown;
+        } else {
+            pod.labels.get(key)
+        };
+        self.matches_value(value).into()
+    }
+
+    /// Whether this value meets the requirement; `None`: there is no such label.
+    pub(crate) fn matches_value(&self, value: Option<&str>) -> bool {
+        let listed = value.map(|value| self.values.iter().any(|one| one == value));
+        match self.operator {
+            Operator::In => listed == Some(true),
+            Operator::NotIn => listed != Some(true),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+/// Cilium leaves this label out of identities, unless it is configured otherwise.
+fn is_left_out(key: &str) -> bool {
+    !KEPT.iter().any(|kept| key.starts_with(kept))
+        && (LEFT_OUT.iter().any(|left_out| key.starts_with(left_out)) || key.contains("beta.kubernetes.io"))
+}
+
+impl Policy for CiliumPolicy {
+    fn kind(&self) -> ObjectKind {
+        if self.namespace.is_empty() {
+            ObjectKind::CiliumClusterwideNetworkPolicy
+        } else {
+            ObjectKind::CiliumNetworkPolicy
+        }
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_labels(&self) -> Vec<(Scope, &str, &str)> {
+        let [spec] = self.specs.as_slice() else { return Vec::new() };
+        let certain = spec.selector.requirements.iter().filter(|one| {
+            one.operator == Operator::In
+                && !one.key.contains(':')
+                && !one.key.starts_with("io.")
+                && !is_left_out(&one.key)
+        });
+        certain
+            .filter_map(|one| match one.values.as_slice() {
+                [value] => Some((Scope::Pod, one.key.as_str(), value.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn lines(&self, side: Side) -> Vec<IpNet> {
+        let rules = self.specs.iter().flat_map(|spec| match side {
+            Side::Egress => [&spec.egress, &spec.egress_deny],
+            Side::Ingress => [&spec.ingress, &spec.ingress_deny],
+        });
+        let blocks =
+            rules.flatten().flat_map(|rule| rule.peers.iter().flatten()).filter_map(|peer| match peer {
+                CiliumPeer::Cidr(block) => Some(block),
+                _ => None,
+            });
+        blocks.flat_map(|block| block.except.iter().chain([&block.cidr])).copied().collect()
+    }
+
+    fn selects(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth {
+        if !self.namespace.is_empty() && self.namespace != pod.namespace {
+            return Truth::No;
+        }
+        Truth::any(self.specs.iter().map(|spec| spec.selector.matches_pod(pod, namespace)))
+    }
+}
