@@ -39,7 +39,11 @@ pub struct Args {
     pub jobs: Option<usize>,
 }
 
+/// Failures that may be accidents of a busy machine and are run again; more of them are none.
+const ACCIDENTS: usize = 6;
+
 /// One thing to run.
+#[derive(Clone, Copy)]
 enum Job<'a> {
     Trial(&'a Scenario, Health),
     Check(&'a Check),
@@ -97,24 +101,44 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     jobs.extend(checks.iter().filter(|c| !c.alone).map(|&c| Job::Check(c)));
     let report = Mutex::new(Report::new(!args.no_agent));
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    work(&Mutex::new(jobs), &report, args, args.jobs.unwrap_or(JOBS * processors));
+    let failed = Mutex::new(Vec::new());
+    work(&Mutex::new(jobs), &report, args, args.jobs.unwrap_or(JOBS * processors), Some(&failed));
     // These measure memory or use the whole machine: one after the other, beside nothing else.
     let alone = checks.iter().filter(|c| c.alone).map(|&c| Job::Check(c)).collect();
-    work(&Mutex::new(alone), &report, args, 1);
+    work(&Mutex::new(alone), &report, args, 1, None);
+    let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    run_again(failed, &report, args);
 
     let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     report.print();
     Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn work(jobs: &Mutex<VecDeque<Job<'_>>>, report: &Mutex<Report>, args: &Args, workers: usize) {
+/// What failed beside others and how; it is reported once it has run alone.
+type Failed<'a> = Mutex<Vec<(Job<'a>, Ending)>>;
+
+fn work<'a>(
+    jobs: &Mutex<VecDeque<Job<'a>>>,
+    report: &Mutex<Report>,
+    args: &Args,
+    workers: usize,
+    failed: Option<&Failed<'a>>,
+) {
     std::thread::scope(|scope| {
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
                 while let Some(job) = jobs.lock().ok().and_then(|mut jobs| jobs.pop_front()) {
                     let (name, ending) = perform(&job, args);
-                    if let Ok(mut report) = report.lock() {
-                        report.add(name, ending);
+                    match (&ending, failed.and_then(|failed| failed.lock().ok())) {
+                        (Ending::Failed(_, why), Some(mut failed)) => {
+                            println!("again {name:31} {}", why.lines().next().unwrap_or_default());
+                            failed.push((job, ending));
+                        }
+                        _ => {
+                            if let Ok(mut report) = report.lock() {
+                                report.add(name, ending);
+                            }
+                        }
                     }
                 }
             });
@@ -122,17 +146,47 @@ fn work(jobs: &Mutex<VecDeque<Job<'_>>>, report: &Mutex<Report>, args: &Args, wo
     });
 }
 
-fn perform(job: &Job<'_>, args: &Args) -> (String, Ending) {
+/// What failed side by side with others, once more and alone. That it failed at first is told with its success.
+fn run_again(failed: Vec<(Job<'_>, Ending)>, report: &Mutex<Report>, args: &Args) {
+    let accidents = failed.len() <= ACCIDENTS;
+    for (job, first) in failed {
+        let (name, mut ending) =
+            if accidents { perform(&job, args) } else { (name_of(&job), Ending::Skipped(String::new())) };
+        ending = match (ending, first) {
+            (Ending::Passed(mut trial), Ending::Failed(_, why)) => {
+                let why = why.lines().next().unwrap_or_default();
+                trial.note = format!("{}, at the second run; the first: {why}", trial.note);
+                Ending::Passed(trial)
+            }
+            (Ending::Skipped(_), first) => first,
+            (ending, _) => ending,
+        };
+        if let Ok(mut report) = report.lock() {
+            report.add(name, ending);
+        }
+    }
+}
+
+fn name_of(job: &Job<'_>) -> String {
     match job {
         Job::Trial(scenario, health) => {
             let word = if *health == Health::Broken { "broken" } else { "healthy" };
-            let name = format!("{} {word}", scenario.name);
+            format!("{} {word}", scenario.name)
+        }
+        Job::Check(check) => check.name.to_owned(),
+    }
+}
+
+fn perform(job: &Job<'_>, args: &Args) -> (String, Ending) {
+    let name = name_of(job);
+    match job {
+        Job::Trial(scenario, health) => {
             if let Some(reason) = (scenario.needs)() {
                 return (name, Ending::Skipped(reason));
             }
             (name, guard(|trial| trial.perform(scenario, *health, args)))
         }
-        Job::Check(check) => (check.name.to_owned(), {
+        Job::Check(check) => (name, {
             match (check.needs)() {
                 Some(reason) => Ending::Skipped(reason),
                 None => guard(|trial| {
