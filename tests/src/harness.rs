@@ -102,10 +102,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let report = Mutex::new(Report::new(!args.no_agent));
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     let failed = Mutex::new(Vec::new());
-    work(&Mutex::new(jobs), &report, args, args.jobs.unwrap_or(JOBS * processors), Some(&failed));
+    work(&Mutex::new(jobs), &report, args, args.jobs.unwrap_or(JOBS * processors), &failed);
     // These measure memory or use the whole machine: one after the other, beside nothing else.
     let alone = checks.iter().filter(|c| c.alone).map(|&c| Job::Check(c)).collect();
-    work(&Mutex::new(alone), &report, args, 1, None);
+    work(&Mutex::new(alone), &report, args, 1, &failed);
     let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     run_again(failed, &report, args);
 
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What failed beside others and how; it is reported once it has run alone.
+/// What failed and how; it is reported once it has run again, alone.
 type Failed<'a> = Mutex<Vec<(Job<'a>, Ending)>>;
 
 fn work<'a>(
@@ -122,15 +122,15 @@ fn work<'a>(
     report: &Mutex<Report>,
     args: &Args,
     workers: usize,
-    failed: Option<&Failed<'a>>,
+    failed: &Failed<'a>,
 ) {
     std::thread::scope(|scope| {
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
                 while let Some(job) = jobs.lock().ok().and_then(|mut jobs| jobs.pop_front()) {
                     let (name, ending) = perform(&job, args);
-                    match (&ending, failed.and_then(|failed| failed.lock().ok())) {
-                        (Ending::Failed(_, why), Some(mut failed)) => {
+                    match (&ending, failed.lock()) {
+                        (Ending::Failed(_, why), Ok(mut failed)) => {
                             println!("again {name:31} {}", why.lines().next().unwrap_or_default());
                             failed.push((job, ending));
                         }
@@ -146,7 +146,7 @@ fn work<'a>(
     });
 }
 
-/// What failed side by side with others, once more and alone. That it failed at first is told with its success.
+/// What failed, once more and alone. That it failed at first is told with its success.
 fn run_again(failed: Vec<(Job<'_>, Ending)>, report: &Mutex<Report>, args: &Args) {
     let accidents = failed.len() <= ACCIDENTS;
     for (job, first) in failed {
