@@ -16,6 +16,8 @@ use crate::verdict::SocketAddress;
 pub(super) use question::{Answered, Question};
 pub(super) use strand::{Strand, strands};
 
+/// A resolver asks for both families from one socket at once.
+const PAIR: Duration = Duration::from_millis(100);
 /// Questions kept of one lookup.
 pub(super) const QUESTIONS: usize = 48;
 /// Nothing more is asked or answered for this time: the resolver has given up.
@@ -101,7 +103,14 @@ impl Lookup {
 
     /// Takes in a question. Of a lookup that is over the questions are history.
     pub(super) fn ask(&mut self, question: Question, same_lookup: Duration, mut gone: impl FnMut(u16)) {
-        let waits = self.waits();
+        // The second question of a pair may leave when the first is answered already.
+        let pair = self.questions.last().is_some_and(|q| {
+            q.name == question.name
+                && q.kind != question.kind
+                && q.client == question.client
+                && question.asked.since(q.asked) < PAIR
+        });
+        let waits = self.waits() || pair;
         let (done, old) = (self.succeeded(), question.asked.since(self.last) > same_lookup);
         if (done && !waits) || (old && (done || !waits)) {
             self.questions.drain(..).for_each(|q| gone(q.id));

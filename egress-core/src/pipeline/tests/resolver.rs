@@ -71,6 +71,17 @@ fn one_of_a_pair_that_is_asked_again_is_a_timeout_and_told_once() {
 }
 
 #[test]
+fn one_of_a_pair_may_be_asked_when_the_other_is_answered_already() {
+    let mut world = World::new(two_pods());
+    world.asks(1, CLIENT, SERVER, &message(1, "half.example", A, None));
+    world.gets(2, SERVER, CLIENT, &message(1, "half.example", A, OK));
+    world.asks(3, CLIENT, SERVER, &message(2, "half.example", AAAA, None));
+    world.asks(5001, CLIENT, SERVER, &message(2, "half.example", AAAA, None));
+    world.until(25_000);
+    assert_eq!(world.only().detail["kind"], "pair");
+}
+
+#[test]
 fn an_ipv6_name_that_does_not_exist_beside_a_silent_ipv4_one_stays_a_timeout() {
     let mut world = World::new(two_pods());
     world.asks(1, CLIENT, SERVER, &message(1, "half.example", A, None));
