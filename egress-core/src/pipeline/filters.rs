@@ -87,7 +87,8 @@ impl Pipeline {
     pub(super) fn judge_again(&mut self, now: Mono) {
         for (mut event, before) in std::mem::take(&mut self.filters.drops) {
             let Outcome::Dropped { drop, .. } = &event.outcome else { continue };
-            if now.since(event.at) >= JUST_NOW {
+            // What was cleared since stays so: names of a filter are no new failure.
+            if now.since(event.at) >= JUST_NOW || !self.book.is_open(event.attempt) {
                 continue;
             }
             if self.node.attribute(drop).0 == before {

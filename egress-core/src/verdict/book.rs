@@ -181,6 +181,12 @@ impl Book {
             .collect()
     }
 
+    /// The verdict that this attempt was the last to make or revise is open.
+    #[must_use]
+    pub fn is_open(&self, attempt: u64) -> bool {
+        self.by_subject.values().flatten().any(|entry| entry.attempt == attempt)
+    }
+
     /// Nothing is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::node::{
     NodeNetwork,
 };
 use crate::time::Mono;
-use crate::verdict::{Affects, Cause, Confidence, Stage};
+use crate::verdict::{Affects, Cause, Confidence, Stage, State};
 
 const CLIENT: End = ("10.244.1.5", 40_000);
 const SERVER: End = ("203.0.113.4", 443);
@@ -130,6 +130,21 @@ fn a_tc_program_is_asked_for_and_named() {
             _ => assert_eq!(verdict.detail["programs"][1], "other"),
         }
     }
+}
+
+#[test]
+fn who_dropped_it_is_not_told_anew_once_the_connection_came_about() {
+    let mut world = World::denied();
+    world.record(dropped_but(1, &syn(), |record| record.reason = 8));
+    let [query] = world.pipeline.take_filter_questions()[..] else { panic!("one question") };
+    let again: End = ("10.244.1.5", 40_001);
+    world.record(seen(100, PodOut, &tcp(again, SERVER, Flag::Syn, 900)));
+    world.record(seen(101, PodIn, &tcp(SERVER, again, Flag::SynAck, 900)));
+    world.until(150);
+    assert_eq!(world.only().state, State::Cleared);
+    let programs = vec![DeviceProgram { hook: "ingress".to_owned(), name: "late".to_owned() }];
+    world.filtering(160, FilterAnswer { query, filters: None, programs });
+    assert_eq!((world.only().state, world.only().count), (State::Cleared, 1));
 }
 
 #[test]
