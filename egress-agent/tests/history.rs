@@ -126,7 +126,7 @@ impl Drop for Tmpfs {
 
 #[test]
 fn a_full_disk_is_told_and_overcome_and_costs_nothing_that_was_there() {
-    let Some(disk) = Tmpfs::mount("6m") else {
+    let Some(disk) = Tmpfs::mount("24m") else {
         println!("skipped: a file system cannot be mounted here (root?)");
         return;
     };
@@ -139,7 +139,7 @@ fn a_full_disk_is_told_and_overcome_and_costs_nothing_that_was_there() {
     assert_eq!(numbers(&store).len(), 200);
     // Somebody else fills the disk.
     let other = disk.0.path().join("other");
-    let _ = std::fs::write(&other, vec![1_u8; 8 << 20]);
+    let _ = std::fs::write(&other, vec![1_u8; 32 << 20]);
     for number in 200..2000 {
         store.write(Arc::new(verdict(number)));
     }

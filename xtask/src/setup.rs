@@ -22,6 +22,7 @@ pub(crate) const LAB: &[Tool] = &[
     Tool { program: "tc", package: "iproute2", why: "attaches a foreign tc program in scenarios" },
     Tool { program: "nft", package: "nftables", why: "enforces policies and masquerades in the routed lab" },
     Tool { program: "iptables-nft", package: "iptables", why: "enforces policies in the bridge lab" },
+    Tool { program: "ping", package: "iputils-ping", why: "is a ping as people run it, with its own length" },
     Tool { program: "openssl", package: "openssl", why: "speaks TLS, well and badly" },
     Tool {
         program: "gnutls-cli",

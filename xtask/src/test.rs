@@ -51,10 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(Part::Probe) => probe(&mut tally),
         Some(Part::Vm(args)) => tally.lines("other kernels", vm::run(args)),
         None => {
+            step("programs of the machine");
+            tally.one("programs of the machine", install_tools());
             // With the programs embedded, the tests of the probe have something to load.
             step("eBPF programs");
             tally.one("eBPF programs", build_ebpf::run().map(drop));
-            browser(&mut tally);
             unit(&mut tally);
             step("generated code");
             tally.one("generated code", proto::run(true));
@@ -77,12 +78,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Installs a browser, where that can be done: its test is among the unit tests and is skipped without.
-fn browser(tally: &mut Tally) {
-    if setup::is_root() {
-        step("browser");
-        tally.one("browser", setup::ensure(setup::BROWSER));
+/// Installs what the tests run, where that can be done: the unit tests that want a browser or `nft` are skipped without.
+fn install_tools() -> Result<()> {
+    if !setup::is_root() {
+        println!("not root: what is missing stays missing");
+        return Ok(());
     }
+    [setup::LAB, setup::BROWSER, vm::TOOLS].into_iter().try_for_each(setup::ensure)
 }
 
 fn unit(tally: &mut Tally) {

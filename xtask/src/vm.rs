@@ -10,7 +10,6 @@ mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -20,11 +19,9 @@ use self::kernel::Kernel;
 
 /// Release lines that are tested by default.
 const RELEASES: &[&str] = &["6.1", "6.12"];
-/// A machine that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(420);
 
 /// What it takes besides the lab's programs.
-const TOOLS: &[setup::Tool] = &[
+pub(crate) const TOOLS: &[setup::Tool] = &[
     setup::Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the other kernels" },
     setup::Tool { program: "busybox", package: "busybox-static", why: "is the first process there" },
     setup::Tool { program: "xz", package: "xz-utils", why: "unpacks kernel modules" },
@@ -85,7 +82,7 @@ fn one(release: &str, folder: &Path, test: &Path, tests: &[String]) -> Result<Ve
     println!("kernel: {}", kernel.name);
     let initramfs = folder.join(format!("{release}.cpio"));
     image::build(&initramfs, &kernel, test, tests)?;
-    run::boot(&kernel.image, &initramfs, PATIENCE)
+    run::boot(&kernel.image, &initramfs)
 }
 
 /// Builds the probe's test; where cargo put it.

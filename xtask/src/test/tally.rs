@@ -103,6 +103,9 @@ impl Tally {
         if let Some(skip) = line.strip_prefix("skipped ") {
             self.skips.push(skip.to_owned());
         }
+        // The lab's last words on a trial, and cargo's on a test.
+        let failed = line.strip_prefix("failed ").or_else(|| line.strip_suffix(" --- FAILED"));
+        self.failures.extend(failed.or_else(|| line.strip_suffix(" ... FAILED")).map(str::to_owned));
         let counts = match line.trim_start_matches("| ").strip_prefix("test result: ") {
             Some(result) => result.split_once(". ").map_or("", |(_, counts)| counts),
             None if line.ends_with(" skipped") => line,
@@ -133,11 +136,18 @@ mod tests {
             "test result: ok. 81 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 7.81s",
             "| test result: FAILED. 6 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
             "skipped noise-late-syn-ack healthy: no /dev/net/tun",
+            "failed flood: counted 801968 of 800000",
+            "parses_everything --- FAILED",
+            "| test holds_until_killed ... FAILED",
             "64 passed, 8 failed, 1 skipped",
         ] {
             tally.count(line);
         }
         assert_eq!((tally.passed, tally.failed, tally.skipped), (151, 9, 3));
+        assert_eq!(
+            tally.failures,
+            ["flood: counted 801968 of 800000", "parses_everything", "| test holds_until_killed"]
+        );
         assert_eq!(tally.skips, ["noise-late-syn-ack healthy: no /dev/net/tun"]);
     }
 }
