@@ -17,10 +17,10 @@ pub use objects::{
 };
 pub use peer::{PeerAnswer, PeerQuestion};
 pub use policy::{
-    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CiliumFqdn, CiliumIcmp, CiliumPeer,
-    CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec, Expression, IpBlock, LabelSelector,
-    NamespacedPods, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort, PortMatch, Rule, Tier,
-    TieredAction, TieredApi, TieredPeer, TieredPolicy, TieredPort, TieredRule,
+    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CidrGroups, CiliumCidrGroup, CiliumFqdn,
+    CiliumIcmp, CiliumPeer, CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec, Expression,
+    IpBlock, LabelSelector, NamespacedPods, NetworkPolicy, Operator, OtherPolicy, Peer, PolicyPort,
+    PortMatch, Rule, Tier, TieredAction, TieredApi, TieredPeer, TieredPolicy, TieredPort, TieredRule,
 };
 pub(crate) use policy::{Policy, Scope};
 

@@ -6,6 +6,7 @@
 mod backends;
 mod behind;
 mod calico;
+mod cilium;
 mod claims;
 mod endpoint;
 mod index;

@@ -20,7 +20,7 @@ mod tiered;
 pub use calico::{
     calico_global_network_set, calico_global_policy, calico_network_set, calico_policy, calico_tier,
 };
-pub use cilium::{cilium_clusterwide_network_policy, cilium_network_policy};
+pub use cilium::{cilium_cidr_group, cilium_clusterwide_network_policy, cilium_network_policy};
 pub use endpoints::endpoint_slice;
 pub use field::{Errors, FieldError};
 pub use identity::{namespace, node};

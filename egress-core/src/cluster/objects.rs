@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::calico::{CalicoPolicy, NetworkSet, Tier};
-use super::{CiliumPolicy, Labels, NetworkPolicy, OtherPolicy, Policy, TieredPolicy};
+use super::{CiliumCidrGroup, CiliumPolicy, Labels, NetworkPolicy, OtherPolicy, Policy, TieredPolicy};
 use crate::protocol::Protocol;
 
 /// Any object the agent keeps. Whoever keeps it shares it: the source that told of it, and the index.
@@ -37,6 +37,8 @@ pub enum Object {
     TieredPolicy(Arc<TieredPolicy>),
     /// A policy of Cilium's.
     CiliumPolicy(Arc<CiliumPolicy>),
+    /// A set of ranges that Cilium's policies refer to.
+    CiliumCidrGroup(Arc<CiliumCidrGroup>),
 }
 
 /// Kind of an [`Object`].
@@ -77,6 +79,8 @@ pub enum ObjectKind {
     CiliumNetworkPolicy,
     /// CiliumClusterwideNetworkPolicy.
     CiliumClusterwideNetworkPolicy,
+    /// CiliumCIDRGroup.
+    CiliumCidrGroup,
 }
 
 /// Every kind, with its name in manifests and its resource's name in the API; with the group where another kind has the
@@ -103,6 +107,7 @@ const KINDS: &[(ObjectKind, &str, &str)] = &[
         "CiliumClusterwideNetworkPolicy",
         "ciliumclusterwidenetworkpolicies",
     ),
+    (ObjectKind::CiliumCidrGroup, "CiliumCIDRGroup", "ciliumcidrgroups"),
 ];
 
 impl ObjectKind {
@@ -163,6 +168,7 @@ impl Object {
             Self::OtherPolicy(o) => (o.namespace(), o.name()),
             Self::TieredPolicy(o) => (o.namespace(), o.name()),
             Self::CiliumPolicy(o) => (o.namespace(), o.name()),
+            Self::CiliumCidrGroup(o) => ("", o.name.as_str()),
         };
         ObjectRef { kind: self.kind(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
@@ -184,6 +190,7 @@ impl Object {
             Self::OtherPolicy(o) => o.kind(),
             Self::TieredPolicy(o) => o.kind(),
             Self::CiliumPolicy(o) => o.kind(),
+            Self::CiliumCidrGroup(_) => ObjectKind::CiliumCidrGroup,
         }
     }
 }
@@ -210,7 +217,8 @@ objects! {
     CalicoTier: Tier,
     OtherPolicy: OtherPolicy,
     TieredPolicy: TieredPolicy,
-    CiliumPolicy: CiliumPolicy
+    CiliumPolicy: CiliumPolicy,
+    CiliumCidrGroup: CiliumCidrGroup
 }
 
 /// A pod.

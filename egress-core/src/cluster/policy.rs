@@ -6,8 +6,8 @@ mod other;
 mod tiered;
 
 pub use cilium::{
-    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CiliumFqdn, CiliumIcmp, CiliumPeer,
-    CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec,
+    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CidrGroups, CiliumCidrGroup, CiliumFqdn,
+    CiliumIcmp, CiliumPeer, CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec,
 };
 pub use networkpolicy::{NetworkPolicy, Peer, Rule};
 pub use other::OtherPolicy;

@@ -95,7 +95,7 @@ fn between(
         to,
         port: request.port,
         protocol: request.protocol,
-        names: target.resolved_name().into_iter().collect(),
+        names: target.resolved_names(&request.dns),
     };
     let flow = flow_to(endpoint(index, target, to_ip, request));
     let mut notes = [host_network(source), host_network(target)].into_iter().flatten().collect::<Vec<_>>();
@@ -184,12 +184,24 @@ fn over_addresses(index: &ClusterIndex, flows: &[PolicyFlow]) -> (PolicyView, Op
         backends: None,
     };
     let view = PolicyView::over(views).map_or(nothing, |view| PolicyView { undefined_protocol, ..view });
-    let manifests: Vec<&str> = fixes.iter().filter_map(|fix| fix.manifest.as_deref()).collect();
+    let manifests = once(fixes.iter().filter_map(|fix| fix.manifest.as_deref()));
+    let texts = once(fixes.iter().map(|fix| fix.text.as_str()));
     let fix = fixes.first().map(|_| Fix {
-        text: fixes.iter().map(|fix| fix.text.as_str()).collect::<Vec<_>>().join("\n"),
+        text: texts.join("\n"),
         manifest: (!manifests.is_empty()).then(|| manifests.join("---\n")),
     });
     (view, fix)
+}
+
+/// Each of them once: a rule by name is the same for all addresses of the name.
+fn once<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for text in texts {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all
 }
 
 /// `default/api-client (10.244.1.5)`, `10.0.0.0/8 port 443/TCP`, `api.stripe.com (203.0.113.4):443/TCP`.

@@ -39,9 +39,14 @@ impl End {
         }
     }
 
-    /// The name, if the question was asked by one.
-    pub(super) fn resolved_name(&self) -> Option<String> {
-        if let Self::Name(name, _) = self { Some(name.trim_end_matches('.').to_owned()) } else { None }
+    /// The names that lead to it: the one that the question was asked by, else those that were given for the address.
+    pub(super) fn resolved_names(&self, dns: &[(String, IpAddr)]) -> Vec<String> {
+        let plain = |name: &str| name.trim_end_matches('.').to_owned();
+        match self {
+            Self::Name(name, _) => vec![plain(name)],
+            Self::Ip(ip) => dns.iter().filter(|(_, of)| of == ip).map(|(name, _)| plain(name)).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// As a person calls it, without the address.
@@ -155,7 +160,10 @@ fn workload(
     let owner = format!("{kind}/{name}");
     let owned = |pod: &&Arc<Pod>| {
         !pod.finished
-            && pod.workload.as_deref() == Some(&owner)
+            && pod
+                .workload
+                .as_deref()
+                .is_some_and(|of| of == owner || (kind == "CronJob" && is_run(of, name)))
             && namespace.is_none_or(|namespace| pod.namespace == namespace)
     };
     let pods: Vec<Arc<Pod>> = index.pods().filter(owned).cloned().collect();
@@ -169,6 +177,13 @@ fn workload(
             Err(ambiguous(text, several.iter().map(|namespace| format!("{first}/{namespace}/{name}"))))
         }
     }
+}
+
+/// `Job/backup-29384756` is a run of the CronJob `backup`: its controller puts the time behind the name, in minutes, once
+/// in seconds (`getJobName` of `pkg/controller/cronjob`). Jobs themselves are not read.
+fn is_run(workload: &str, cron_job: &str) -> bool {
+    let run = workload.strip_prefix("Job/").and_then(|job| job.strip_prefix(cron_job)?.strip_prefix('-'));
+    run.is_some_and(|time| matches!(time.len(), 8..=10) && time.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn ambiguous(text: &str, candidates: impl Iterator<Item = String>) -> ExplainError {

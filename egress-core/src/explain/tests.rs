@@ -352,3 +352,37 @@ fn the_pods_of_a_workload_are_asked_one_by_one() {
     let error = ask(&index, "10.0.0.0/8", "10.0.0.0/8", 443).unwrap_err();
     assert!(error.to_string().contains("both ranges"), "{error}");
 }
+
+#[test]
+fn a_cron_job_is_the_jobs_that_have_its_name_and_a_time() {
+    let run = |job: &'static str| move |pod: &mut crate::cluster::Pod| pod.workload = Some(job.into());
+    let index = cluster()
+        .pod("data/backup-29384756-x", "10.244.1.20", "")
+        .but(run("Job/backup-29384756"))
+        .pod("data/backup-manual-x", "10.244.1.21", "")
+        .but(run("Job/backup-manual"))
+        .pod("data/backup-2-x", "10.244.1.22", "")
+        .but(run("Job/backup-2"))
+        .index();
+    let answer = ask(&index, "cj/backup", "203.0.113.4", 443).unwrap();
+    assert_eq!((answer.from.as_str(), answer.notes.len()), ("CronJob data/backup", 0), "one pod");
+    assert!(ask(&index, "cj/backup-manual", "203.0.113.4", 443).is_err());
+}
+
+#[test]
+fn a_rule_by_name_is_given_once_for_all_addresses_and_an_address_has_the_names_given_for_it() {
+    use crate::cluster::{CiliumFqdn, CiliumPeer, CiliumPolicy, CiliumRule, CiliumSelector, CiliumSpec};
+    let by_name = CiliumPeer::Fqdn(CiliumFqdn::Name("other.example".into()));
+    let spec = CiliumSpec {
+        selector: CiliumSelector::default(),
+        isolates_egress: true,
+        egress: vec![CiliumRule { peers: Some(vec![by_name]), ..CiliumRule::default() }],
+        ..CiliumSpec::default()
+    };
+    let cilium = CiliumPolicy { namespace: "data".into(), name: "c".into(), specs: vec![spec] };
+    let index = cluster().with(cilium).index();
+    let manifest = |to: &str| ask(&index, "data/db", to, 443).unwrap().fix.unwrap().manifest.unwrap();
+    let by_name = manifest("two.example");
+    assert_eq!(by_name.matches("kind: CiliumNetworkPolicy").count(), 1, "{by_name}");
+    assert!(manifest("198.51.100.1").contains("matchName: two.example\n"));
+}

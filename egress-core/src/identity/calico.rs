@@ -1,11 +1,15 @@
 //! Calico's tiers and network sets, which its policies refer to.
 
+mod held;
+
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ClusterIndex;
 use crate::cluster::ObjectKind;
 use crate::cluster::calico::{NetworkSet, Tier};
+use held::Held;
 
 /// Tiers and network sets.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +17,8 @@ pub(super) struct CalicoIndex {
     tiers: BTreeMap<String, Arc<Tier>>,
     /// By namespace, which is empty for GlobalNetworkSets, and name.
     sets: BTreeMap<(String, String), Arc<NetworkSet>>,
+    /// The same by what they hold.
+    held: Held,
 }
 
 impl CalicoIndex {
@@ -21,6 +27,8 @@ impl CalicoIndex {
     }
 
     pub(super) fn apply_set(&mut self, set: Arc<NetworkSet>) {
+        self.delete_set(&set.namespace, &set.name);
+        self.held.insert(&set);
         self.sets.insert((set.namespace.clone(), set.name.clone()), set);
     }
 
@@ -29,7 +37,9 @@ impl CalicoIndex {
     }
 
     pub(super) fn delete_set(&mut self, namespace: &str, name: &str) {
-        self.sets.remove(&(namespace.to_owned(), name.to_owned()));
+        if let Some(set) = self.sets.remove(&(namespace.to_owned(), name.to_owned())) {
+            self.held.remove(&set);
+        }
     }
 
     /// Namespaces and names of all objects of a kind.
@@ -56,5 +66,17 @@ impl ClusterIndex {
     /// All network sets of Calico.
     pub fn calico_sets(&self) -> impl Iterator<Item = &Arc<NetworkSet>> {
         self.policies.calico_refers.sets.values()
+    }
+
+    /// The network sets with a net that holds this address, by namespace and name.
+    #[must_use]
+    pub fn calico_sets_holding(&self, ip: IpAddr) -> Vec<&Arc<NetworkSet>> {
+        self.policies.calico_refers.held.holding(ip)
+    }
+
+    /// The network sets that name domains.
+    #[must_use]
+    pub fn calico_sets_of_domains(&self) -> &[Arc<NetworkSet>] {
+        self.policies.calico_refers.held.of_domains()
     }
 }

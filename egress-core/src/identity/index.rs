@@ -231,7 +231,7 @@ impl ClusterIndex {
     /// The NetworkPolicy of this name.
     #[must_use]
     pub fn network_policy(&self, namespace: &str, name: &str) -> Option<&Arc<NetworkPolicy>> {
-        NetworkPolicy::shelves(&self.policies).get(ObjectKind::NetworkPolicy, namespace, name)
+        self.policy_named(ObjectKind::NetworkPolicy, namespace, name)
     }
 
     /// The NetworkPolicies whose `podSelector` selects this pod, by name, for whichever direction.
@@ -244,6 +244,16 @@ impl ClusterIndex {
     pub(crate) fn policies_selecting<P: Policy + Shelved>(&self, pod: &Pod) -> Vec<(Arc<P>, Truth)> {
         let namespace = self.namespaces.get(&pod.namespace);
         P::shelves(&self.policies).selecting(pod, namespace.map(Arc::as_ref))
+    }
+
+    /// The policy of this kind and name.
+    pub(crate) fn policy_named<P: Policy + Shelved>(
+        &self,
+        kind: ObjectKind,
+        namespace: &str,
+        name: &str,
+    ) -> Option<&Arc<P>> {
+        P::shelves(&self.policies).get(kind, namespace, name)
     }
 
     /// Some policy of this kind is known.

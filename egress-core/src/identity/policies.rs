@@ -6,6 +6,7 @@ use shelves::Shelves;
 use std::sync::Arc;
 
 use super::calico::CalicoIndex;
+use super::cilium::CidrGroups;
 use crate::cluster::calico::CalicoPolicy;
 use crate::cluster::{CiliumPolicy, NetworkPolicy, Object, ObjectKind, OtherPolicy, TieredPolicy};
 
@@ -26,6 +27,8 @@ macro_rules! shelved {
             $(pub(super) $field: Shelves<$policy>,)+
             /// What Calico's policies refer to.
             pub(super) calico_refers: CalicoIndex,
+            /// What Cilium's policies refer to.
+            pub(super) cilium_refers: CidrGroups,
         }
 
         $(impl Shelved for $policy {
@@ -45,6 +48,7 @@ macro_rules! shelved {
                     $(Object::$policy(policy) => self.$field.apply(policy),)+
                     Object::CalicoNetworkSet(set) => self.calico_refers.apply_set(set),
                     Object::CalicoTier(tier) => self.calico_refers.apply_tier(tier),
+                    Object::CiliumCidrGroup(group) => self.cilium_refers.apply(group),
                     _ => {}
                 }
             }
@@ -56,6 +60,7 @@ macro_rules! shelved {
                         self.calico_refers.delete_set(namespace, name);
                     }
                     ObjectKind::CalicoTier => self.calico_refers.delete_tier(name),
+                    ObjectKind::CiliumCidrGroup => self.cilium_refers.delete(name),
                     _ => {}
                 }
             }
@@ -67,6 +72,7 @@ macro_rules! shelved {
                     ObjectKind::CalicoNetworkSet | ObjectKind::CalicoGlobalNetworkSet | ObjectKind::CalicoTier => {
                         self.calico_refers.names(kind)
                     }
+                    ObjectKind::CiliumCidrGroup => self.cilium_refers.names(),
                     _ => Vec::new(),
                 }
             }

@@ -1,9 +1,15 @@
-//! The smallest allow rules that admit exactly the traffic that was denied, as policies that can be applied.
+//! The smallest allow rules that admit exactly the traffic that was denied, as policies that can be applied. By name
+//! where a kind that isolates the pod can name hosts, else a NetworkPolicy, else a policy that stands before the one
+//! that decides.
 
+mod calico;
+mod cilium;
+mod cut_off;
 mod ends;
 mod labels;
 mod manifest;
 mod name;
+mod network;
 mod yaml;
 
 #[cfg(test)]
@@ -13,20 +19,41 @@ use super::kinds::{self, Question};
 use super::ladder;
 use super::model::{Decision, PolicyFlow, PolicyView, SideView};
 use super::services;
-use crate::cluster::{NetworkPolicy, Object, ObjectKind, Pod, Rule};
+use crate::cluster::{Object, ObjectKind, Pod};
 use crate::identity::{ClusterIndex, Endpoint};
-use crate::protocol::Protocol;
-use crate::verdict::{Fix, PolicyFinding, PolicyResult, Side};
+use crate::verdict::{Fix, PolicyResult, Side};
+
+/// A policy that admits the traffic.
+#[derive(Clone, Debug, PartialEq)]
+struct Allow {
+    object: Object,
+    /// What to know before it is applied.
+    remark: Option<String>,
+}
+
+impl Allow {
+    fn of(object: impl Into<Object>) -> Self {
+        Self { object: object.into(), remark: None }
+    }
+
+    fn is_for_ingress(&self) -> bool {
+        match &self.object {
+            Object::NetworkPolicy(policy) => policy.isolates_ingress,
+            Object::CalicoPolicy(policy) => policy.ingress.is_some(),
+            _ => false,
+        }
+    }
+}
 
 /// What to do about denied traffic; `None` if no side denies it. The manifest is there only if its policies were
 /// found to admit the traffic on every side that denies it.
 #[must_use]
 pub fn fix(index: &ClusterIndex, flow: &PolicyFlow, view: &PolicyView) -> Option<Fix> {
-    match fix_policies(index, flow, view) {
-        Ok(policies) if policies.is_empty() => None,
-        Ok(policies) => Some(Fix {
-            text: manifest::text(&policies, flow.from.pod.as_deref()),
-            manifest: Some(manifest::yaml(&policies)),
+    match allows(index, flow, view) {
+        Ok(allows) if allows.is_empty() => None,
+        Ok(allows) => Some(Fix {
+            text: manifest::text(&allows, flow.from.pod.as_deref()),
+            manifest: Some(manifest::yaml(&allows)),
         }),
         Err(reason) => Some(Fix { text: reason, manifest: None }),
     }
@@ -40,39 +67,64 @@ pub fn fix_policies(
     index: &ClusterIndex,
     flow: &PolicyFlow,
     view: &PolicyView,
-) -> Result<Vec<NetworkPolicy>, String> {
+) -> Result<Vec<Object>, String> {
+    let allows = allows(index, flow, view)?;
+    Ok(allows.into_iter().map(|allow| allow.object).collect())
+}
+
+fn allows(index: &ClusterIndex, flow: &PolicyFlow, view: &PolicyView) -> Result<Vec<Allow>, String> {
     let legs = Leg::of(index, flow, view);
     if legs.is_empty() && view.denies() {
         return Err("the Service has no endpoint: there is no address to allow yet".into());
     }
-    let mut policies: Vec<NetworkPolicy> = Vec::new();
+    let mut allows: Vec<Allow> = Vec::new();
     for leg in &legs {
         for (question, denying) in leg.denials(index, flow) {
             if let Some(why) = isolates_anew(denying) {
                 return Err(why);
             }
-            let policy = allow(&question, denying, flow, &legs)?;
-            let by_network_policy =
-                |finding: &PolicyFinding| finding.kind == ObjectKind::NetworkPolicy.as_str();
-            if !denying.policies.iter().any(by_network_policy)
-                && let Some(reason) = isolated_anew(&question, &policy)
-            {
-                return Err(reason);
-            }
-            let added = [Object::from(policy.clone())];
-            if kinds::judge(&Question { added: &added, ..question }).decision != Decision::Allow {
-                return Err(stands(denying));
-            }
-            if !policies.contains(&policy) {
-                policies.push(policy);
+            let allow = allow(&question, denying, flow, &legs)?;
+            if !allows.contains(&allow) {
+                allows.push(allow);
             }
         }
     }
-    policies.sort_by_key(|policy| policy.isolates_ingress);
-    for policy in &mut policies {
-        name::make_free(policy, index);
+    allows.sort_by_key(Allow::is_for_ingress);
+    for allow in &mut allows {
+        name::make_free(&mut allow.object, index);
     }
-    Ok(policies)
+    Ok(allows)
+}
+
+/// What admits the flow on one side: the first of the candidates that is found to.
+fn allow(
+    question: &Question<'_>,
+    denying: &SideView,
+    flow: &PolicyFlow,
+    legs: &[Leg<'_>],
+) -> Result<Allow, String> {
+    let admits = |allow: &Allow| {
+        let added = std::slice::from_ref(&allow.object);
+        kinds::judge(&Question { added, ..*question }).decision == Decision::Allow
+    };
+    let is_clean = |allow: &Allow| admits(allow) && cut_off::by(question, &allow.object).is_none();
+    let by_name = cilium::by_name(question, denying, flow).into_iter();
+    let mut by_name = by_name.chain(calico::by_name(question, denying, flow, legs));
+    if let Some(allow) = by_name.find(is_clean) {
+        return Ok(allow);
+    }
+    let plain = network::allow(question, denying, flow, legs).map(Allow::of).and_then(|allow| {
+        let cut_off = if network::is_within(denying) { None } else { cut_off::by(question, &allow.object) };
+        match cut_off {
+            Some(reason) => Err(reason),
+            None if admits(&allow) => Ok(allow),
+            None => Err(stands(denying)),
+        }
+    });
+    plain.or_else(|reason| {
+        let placed = calico::placed(question, denying, flow, legs);
+        placed.filter(is_clean).ok_or(reason)
+    })
 }
 
 /// One destination as the policies see it: the flow's own, or a backend that its Service may choose.
@@ -158,52 +210,4 @@ fn stands(view: &SideView) -> String {
             _ => "no single allow rule admits exactly this traffic".into(),
         },
     }
-}
-
-/// Another pod that the policy would select and that nothing isolates on this side so far: it would be cut off.
-fn isolated_anew(question: &Question<'_>, policy: &NetworkPolicy) -> Option<String> {
-    let selected =
-        question.index.pods_in(&policy.namespace).filter(|pod| policy.selector.matches(&pod.labels));
-    let mut others = selected.filter(|pod| !pod.is_same(question.pod) && !pod.host_network && !pod.finished);
-    let free = others.find(|pod| !kinds::judge(&Question { pod, ..*question }).isolated)?;
-    Some(format!(
-        "a policy for pods {} would cut off pod {}, which no policy governs so far: give pod {} a label of its own, then \
-         allow this traffic for it",
-        policy.selector,
-        free.reference(),
-        question.pod.reference()
-    ))
-}
-
-/// The policy that admits the flow on one side. For a Service: to all its backends.
-fn allow(
-    question: &Question<'_>,
-    denying: &SideView,
-    flow: &PolicyFlow,
-    legs: &[Leg<'_>],
-) -> Result<NetworkPolicy, String> {
-    if !matches!(flow.protocol, Protocol::Tcp | Protocol::Udp | Protocol::Sctp) {
-        return Err(format!(
-            "NetworkPolicy knows no {}: what a rule without ports admits besides TCP, UDP and SCTP is up to the \
-             network plugin",
-            flow.protocol
-        ));
-    }
-    let pod = question.pod;
-    let selector = labels::subject(question.index, pod, denying)?;
-    let ports = ends::ports(question.index, flow, legs);
-    let side = question.side;
-    let peers = match side {
-        Side::Egress => ends::destinations(flow, legs, &pod.namespace)?,
-        Side::Ingress => vec![ends::peer(&flow.from, &pod.namespace)?],
-    };
-    let name = name::of(side, pod, &flow.from, &flow.to, flow);
-    let mut policy =
-        NetworkPolicy { namespace: pod.namespace.clone(), name, selector, ..NetworkPolicy::default() };
-    let rules = vec![Rule { peers, ports }];
-    match side {
-        Side::Egress => (policy.isolates_egress, policy.egress) = (true, rules),
-        Side::Ingress => (policy.isolates_ingress, policy.ingress) = (true, rules),
-    }
-    Ok(policy)
 }

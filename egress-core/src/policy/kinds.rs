@@ -10,6 +10,8 @@ mod networkpolicy;
 mod other;
 mod tiered;
 
+pub(super) use calico::describe as describe_entity;
+pub(super) use cilium::{Sight, describe as describe_peer, describe_subject, sight};
 pub(super) use compare::describe_peers;
 
 use std::sync::Arc;
@@ -50,7 +52,7 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// The policies of a kind that select the pod, and whether that is certain.
-    fn policies<P: Policy + Shelved>(&self) -> Vec<(Arc<P>, Truth)> {
+    pub(super) fn policies<P: Policy + Shelved>(&self) -> Vec<(Arc<P>, Truth)> {
         let mut found = self.index.policies_selecting::<P>(self.pod);
         let namespace = self.index.namespace(&self.pod.namespace).map(Arc::as_ref);
         for policy in self.added.iter().filter_map(P::of) {
@@ -131,6 +133,22 @@ fn plugin(question: &Question<'_>) -> Stage {
     Stage { outcomes, findings }
 }
 
+/// Whether the pod is isolated already where this policy would isolate it: among Calico's in its tier, else by any
+/// policy of the network plugin.
+pub(super) fn is_isolated_beside(question: &Question<'_>, added: &Object) -> bool {
+    let certain = |rulings: Vec<ladder::Ruling>| rulings.iter().any(|one| one.isolates == Truth::Yes);
+    let by_cilium = || certain(cilium::rulings(question));
+    let by_network = || certain(networkpolicy::rulings(question));
+    match added {
+        Object::CalicoPolicy(policy) => calico::is_governed(question, &policy.tier),
+        Object::NetworkPolicy(_) if question.has::<CalicoPolicy>() => {
+            calico::is_governed(question, CalicoPolicy::DEFAULT_TIER)
+        }
+        Object::CiliumPolicy(_) if question.has::<CalicoPolicy>() => by_cilium(),
+        _ => by_network() || by_cilium(),
+    }
+}
+
 /// The finding of a policy, without sentences.
 fn finding(policy: &impl Policy, question: &Question<'_>, result: PolicyResult) -> PolicyFinding {
     PolicyFinding {
@@ -149,7 +167,8 @@ pub(super) fn lines(index: &ClusterIndex, pod: &Pod, side: Side) -> Vec<IpNet> {
         index.policies_selecting::<P>(pod).iter().flat_map(|(policy, _)| policy.lines(side)).collect()
     }
     let sets = index.calico_sets().flat_map(|set| set.nets.iter().copied());
-    let mut lines: Vec<IpNet> = sets.collect();
+    let groups = index.cilium_cidr_groups().flat_map(|group| group.cidrs.iter().copied());
+    let mut lines: Vec<IpNet> = sets.chain(groups).collect();
     lines.extend(of::<NetworkPolicy>(index, pod, side));
     lines.extend(of::<CalicoPolicy>(index, pod, side));
     lines.extend(of::<CiliumPolicy>(index, pod, side));

@@ -1,8 +1,11 @@
 //! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy (`cilium.io/v2`), validated as Cilium does
 //! (`pkg/policy/api/rule_validation.go`). Fields that are not evaluated stay, by name.
 
+mod group;
 mod peers;
 mod ports;
+
+pub use group::cilium_cidr_group;
 
 use egress_core::cluster::{CILIUM_NAMESPACE, CiliumPolicy, CiliumRule, CiliumSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;

@@ -87,6 +87,9 @@ pub fn item(api_version: &str, kind: &str, value: Value, origin: Origin) -> Resu
         ("cilium.io/v2", "CiliumClusterwideNetworkPolicy") => {
             typed(value, kind, super::cilium_clusterwide_network_policy)?.into()
         }
+        ("cilium.io/v2" | "cilium.io/v2alpha1", "CiliumCIDRGroup") => {
+            typed(value, kind, super::cilium_cidr_group)?.into()
+        }
         // Policies of kinds, or of versions, that are not evaluated. Calico's Staged… kinds enforce nothing.
         (_, other) if other.ends_with("NetworkPolicy") && !other.starts_with("Staged") => {
             let metadata = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();

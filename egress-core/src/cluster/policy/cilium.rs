@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Expression, IpBlock, Operator, Policy, PortMatch, Scope};
-use crate::cluster::{NAMESPACE_NAME, Namespace, ObjectKind, Pod};
+use crate::cluster::{Labels, NAMESPACE_NAME, Namespace, ObjectKind, Pod};
 use crate::protocol::Protocol;
 use crate::truth::Truth;
 use crate::verdict::Side;
@@ -87,8 +87,14 @@ pub enum CiliumPeer {
     Endpoints(CiliumSelector),
     /// `fromCIDR`, `toCIDR`, `fromCIDRSet`, `toCIDRSet`
     Cidr(IpBlock),
-    /// A set of addresses that is kept elsewhere: the field, and its name.
-    CidrGroup(String),
+    /// `cidrGroupRef`, `cidrGroupSelector` of `fromCIDRSet` and `toCIDRSet`
+    CidrGroups {
+        /// Which groups.
+        groups: CidrGroups,
+        /// `except`, which versions that do not know it here leave out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<IpNet>,
+    },
     /// `fromEntities`, `toEntities`
     Entity(String),
     /// `toServices`, by name.
@@ -113,6 +119,27 @@ pub enum CiliumPeer {
     Groups(String),
 }
 
+/// Sets of ranges that stand in objects of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CidrGroups {
+    /// The group of this name.
+    Named(String),
+    /// Those with these labels.
+    Selected(super::LabelSelector),
+}
+
+/// A CiliumCIDRGroup.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CiliumCidrGroup {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`
+    pub labels: Labels,
+    /// `spec.externalCIDRs`
+    pub cidrs: Vec<IpNet>,
+}
+
 /// A name of the outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -132,6 +159,10 @@ pub struct CiliumPort {
     pub port: Option<PortMatch>,
     /// What may refuse the traffic afterwards (`HTTP rules`); empty: nothing.
     pub beyond: String,
+    /// `rules.dns`: the questions that it lets through. Cilium sees their answers, and learns from them what `toFQDNs`
+    /// stands for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<CiliumFqdn>,
 }
 
 /// A type of ICMP messages.
@@ -150,7 +181,43 @@ pub struct CiliumSelector {
     pub requirements: Vec<Expression>,
 }
 
+impl CiliumFqdn {
+    /// Whether it means this name: `*` is any run of letters, digits, `-` and `_` within a label; `*` alone is every
+    /// name; `**.` in front is one label or more (`pkg/fqdn/matchpattern`).
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let clean = |text: &str| text.trim().trim_end_matches('.').to_ascii_lowercase();
+        let name = clean(name);
+        match self {
+            Self::Name(wanted) => clean(wanted) == name,
+            Self::Pattern(pattern) => {
+                let pattern = clean(pattern);
+                match pattern.strip_prefix("**.") {
+                    _ if pattern == "*" || pattern == "**" => true,
+                    Some(parent) => name.match_indices('.').any(|(dot, _)| {
+                        dot > 0 && name.get(dot + 1..).is_some_and(|rest| is_glob(parent, rest))
+                    }),
+                    None => is_glob(&pattern, &name),
+                }
+            }
+        }
+    }
+}
+
+fn is_glob(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(after) = name.strip_prefix(head) else { return false };
+    let within = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let run = after.find(|c| !within(c)).unwrap_or(after.len());
+    (0..=run).any(|taken| after.get(taken..).is_some_and(|left| is_glob(rest, left)))
+}
+
 impl CiliumSelector {
+    /// Of these labels, those that are part of a pod's identity as Cilium is delivered.
+    pub(crate) fn counted(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+        labels.iter().filter(|(key, _)| !key.starts_with("io.cilium.") && !is_left_out(key))
+    }
+
     /// Whether a pod's identity matches, of which not everything may be known.
     pub(crate) fn matches_pod(&self, pod: &Pod, namespace: Option<&Namespace>) -> Truth {
         self.requirements.iter().map(|one| one.matches_pod(pod, namespace)).min().unwrap_or(Truth::Yes)
@@ -250,5 +317,34 @@ impl Policy for CiliumPolicy {
             return Truth::No;
         }
         Truth::any(self.specs.iter().map(|spec| spec.selector.matches_pod(pod, namespace)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_patterns_match_as_documented() {
+        let name = |text: &str| CiliumFqdn::Name(text.into());
+        let pattern = |text: &str| CiliumFqdn::Pattern(text.into());
+        let table = [
+            (name("api.example.com"), "API.example.com.", true),
+            (name("API.example.com."), "api.example.com", true),
+            (name("example.com"), "api.example.com", false),
+            (pattern("*"), "a.b.example.com", true),
+            (pattern("*.example.com"), "api.example.com", true),
+            (pattern("*.Example.com."), "API.example.com.", true),
+            (pattern("*.example.com"), "example.com", false),
+            (pattern("*.example.com"), "a.b.example.com", false),
+            (pattern("**.example.com"), "a.b.example.com", true),
+            (pattern("**.example.com"), "example.com", false),
+            (pattern("api-*.example.com"), "api-eu.example.com", true),
+            (pattern("api*"), "api.example.com", false),
+            (pattern("sub*.ex*ple.com"), "sub1.example.com", true),
+        ];
+        for (fqdn, text, expected) in table {
+            assert_eq!(fqdn.matches(text), expected, "{fqdn:?} {text}");
+        }
     }
 }

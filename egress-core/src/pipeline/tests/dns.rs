@@ -8,6 +8,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::wire::{End, dropped, seen_dns, udp};
 use super::{World, two_pods};
+use crate::cluster::{CiliumPolicy, CiliumSelector, CiliumSpec, Expression, Operator};
 use crate::verdict::{Affects, Cause, State};
 
 pub(super) const CLIENT: End = ("10.244.1.5", 50_000);
@@ -140,6 +141,31 @@ fn the_name_that_was_resolved_names_the_peer() {
     let syn = super::wire::tcp(CLIENT, ("203.0.113.4", 443), super::wire::Flag::Syn, 3);
     world.record(dropped(3, &syn));
     assert_eq!(world.only().peer.name.as_deref(), Some("api.stripe.com"));
+}
+
+#[test]
+fn the_fix_goes_by_the_name_that_was_resolved_where_cilium_isolates() {
+    let selector = CiliumSelector {
+        requirements: vec![Expression {
+            key: "app".into(),
+            operator: Operator::In,
+            values: vec!["client".into()],
+        }],
+    };
+    let spec = CiliumSpec { selector, isolates_egress: true, ..CiliumSpec::default() };
+    let closed = CiliumPolicy { namespace: "default".into(), name: "closed".into(), specs: vec![spec] };
+    let mut world = World::new(two_pods().with(closed));
+    world.filter("inet", "cni", "forward");
+    world.ask(1, 1, "api.stripe.com");
+    world.answer(2, 1, "api.stripe.com", ResponseCode::NoError, true);
+    let syn = super::wire::tcp(CLIENT, ("203.0.113.4", 443), super::wire::Flag::Syn, 3);
+    world.record(dropped(3, &syn));
+    let fix = world.only().fix.as_ref().unwrap();
+    let manifest = fix.manifest.as_ref().unwrap();
+    assert!(
+        manifest.contains("matchName: api.stripe.com\n") && !manifest.contains("203.0.113.4"),
+        "{manifest}"
+    );
 }
 
 #[test]

@@ -8,12 +8,15 @@ use super::{Leg, labels};
 use crate::cluster::{IpBlock, LabelSelector, Labels, NAMESPACE_NAME, Peer, PolicyPort, PortMatch, Service};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::policy::PolicyFlow;
+use crate::policy::kinds::Question;
 use crate::policy::services;
 use crate::protocol::Protocol;
-use crate::verdict::PeerKind;
+use crate::verdict::{PeerKind, Side};
 
 /// The well-known port of DNS.
 const DNS: u16 = 53;
+/// Longest name of a host, in characters (RFC 1035, section 2.3.4, as text).
+const LONGEST_NAME: usize = 253;
 
 /// The flow asks a DNS server: it needs UDP, and TCP for long answers.
 pub(super) fn is_dns(flow: &PolicyFlow) -> bool {
@@ -22,7 +25,7 @@ pub(super) fn is_dns(flow: &PolicyFlow) -> bool {
 }
 
 /// One end, as a policy in `namespace` names it.
-pub(super) fn peer(end: &Endpoint, namespace: &str) -> Result<Peer, String> {
+fn peer(end: &Endpoint, namespace: &str) -> Result<Peer, String> {
     if let Some(pod) = &end.pod {
         let by_service = end.service.as_ref().and_then(|service| selected_by(service, &pod.labels));
         let labels = by_service.unwrap_or_else(|| labels::lasting(pod));
@@ -42,12 +45,31 @@ pub(super) fn peer(end: &Endpoint, namespace: &str) -> Result<Peer, String> {
     }
 }
 
-/// What the flow goes to, as an egress rule of `namespace` names it.
-pub(super) fn destinations(
+/// The name that was last resolved to a destination outside, if it can be written into a rule.
+pub(super) fn host(question: &Question<'_>, flow: &PolicyFlow) -> Option<String> {
+    let outward = question.side == Side::Egress && question.peer.kind == PeerKind::External;
+    let has_ports = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp | Protocol::Sctp);
+    let name = flow.names.last().filter(|_| outward && has_ports)?.trim_end_matches('.').to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    (!name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(plain) && !is_address).then_some(name)
+}
+
+/// The other end, as a rule of `namespace` for this side names it.
+pub(super) fn peers(
+    side: Side,
     flow: &PolicyFlow,
     legs: &[Leg<'_>],
     namespace: &str,
 ) -> Result<Vec<Peer>, String> {
+    match side {
+        Side::Egress => destinations(flow, legs, namespace),
+        Side::Ingress => Ok(vec![peer(&flow.from, namespace)?]),
+    }
+}
+
+/// What the flow goes to, as an egress rule of `namespace` names it.
+fn destinations(flow: &PolicyFlow, legs: &[Leg<'_>], namespace: &str) -> Result<Vec<Peer>, String> {
     let mut peers: Vec<Peer> = Vec::new();
     for leg in legs {
         let peer = peer(&Endpoint { service: flow.to.service.clone(), ..leg.to.clone() }, namespace)?;

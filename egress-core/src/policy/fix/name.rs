@@ -1,7 +1,10 @@
 //! Names of allow policies: readable, stable, valid DNS labels.
 
+use std::sync::Arc;
+
 use super::ends::is_dns;
-use crate::cluster::{NetworkPolicy, Pod};
+use crate::cluster::calico::CalicoPolicy;
+use crate::cluster::{CiliumPolicy, NetworkPolicy, Object, ObjectKind, ObjectRef, Pod};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::policy::PolicyFlow;
 use crate::protocol::Protocol;
@@ -16,22 +19,43 @@ pub(super) fn of(side: Side, pod: &Pod, from: &Endpoint, to: &Endpoint, flow: &P
         Side::Egress => ("to", to),
         Side::Ingress => ("from", from),
     };
-    let port = match flow.protocol {
+    let (pod_name, other) = (called(pod), other(peer, &pod.namespace));
+    label(&format!("allow-{side}-{pod_name}-{preposition}-{other}-{}", port(flow)))
+}
+
+/// `allow-egress-api-client-to-api-stripe-com-443`.
+pub(super) fn of_host(pod: &Pod, host: &str, flow: &PolicyFlow) -> String {
+    label(&format!("allow-egress-{}-to-{host}-{}", called(pod), port(flow)))
+}
+
+fn port(flow: &PolicyFlow) -> String {
+    match flow.protocol {
         Protocol::Tcp => flow.port.to_string(),
         _ if is_dns(flow) => flow.port.to_string(),
         protocol => format!("{}-{protocol}", flow.port),
-    };
-    label(&format!("allow-{side}-{}-{preposition}-{}-{port}", called(pod), other(peer, &pod.namespace)))
+    }
 }
 
-/// Gives the policy another name if a policy of its name is there already.
-pub(super) fn make_free(policy: &mut NetworkPolicy, index: &ClusterIndex) {
-    let base = policy.name.clone();
-    for number in 2..100 {
-        if index.network_policy(&policy.namespace, &policy.name).is_none() {
-            return;
+/// Gives the policy another name if a policy of its kind and name is there already.
+pub(super) fn make_free(policy: &mut Object, index: &ClusterIndex) {
+    let reference = policy.reference();
+    let ObjectRef { kind, namespace, name } = &reference;
+    let taken = |name: &str| match kind {
+        ObjectKind::NetworkPolicy => index.policy_named::<NetworkPolicy>(*kind, namespace, name).is_some(),
+        ObjectKind::CiliumNetworkPolicy => {
+            index.policy_named::<CiliumPolicy>(*kind, namespace, name).is_some()
         }
-        policy.name = label(&format!("{base}-{number}"));
+        _ => index.policy_named::<CalicoPolicy>(*kind, namespace, name).is_some(),
+    };
+    let (tier, base) = name.rsplit_once('.').map_or(("", name.as_str()), |(tier, base)| (tier, base));
+    let dot = if tier.is_empty() { "" } else { "." };
+    let others = (2..100).map(|number| format!("{tier}{dot}{}", label(&format!("{base}-{number}"))));
+    let Some(free) = [name.clone()].into_iter().chain(others).find(|name| !taken(name)) else { return };
+    match policy {
+        Object::NetworkPolicy(policy) => Arc::make_mut(policy).name = free,
+        Object::CiliumPolicy(policy) => Arc::make_mut(policy).name = free,
+        Object::CalicoPolicy(policy) => Arc::make_mut(policy).name = free,
+        _ => {}
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Yaml {
     Text(String),
     /// A number.
     Number(u16),
+    /// A number with a fraction, if it has one.
+    Decimal(f64),
 }
 
 impl Yaml {
@@ -47,6 +49,9 @@ impl Yaml {
                 // Writing to a String does not fail.
                 let _ = writeln!(out, "{number}");
             }
+            Self::Decimal(number) => {
+                let _ = writeln!(out, "{number}");
+            }
         }
     }
 
@@ -54,7 +59,7 @@ impl Yaml {
         let nested = match self {
             Self::Map(entries) => !entries.is_empty(),
             Self::List(items) => !items.is_empty(),
-            Self::Text(_) | Self::Number(_) => false,
+            Self::Text(_) | Self::Number(_) | Self::Decimal(_) => false,
         };
         if nested {
             out.push('\n');

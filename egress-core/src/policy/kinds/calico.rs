@@ -11,6 +11,8 @@ mod ports;
 mod rule;
 mod tier;
 
+pub(in crate::policy) use entity::describe;
+
 use std::sync::Arc;
 
 use super::{Question, finding};
@@ -19,6 +21,7 @@ use crate::policy::ladder::{Ruling, Stage};
 use crate::policy::outcomes::Outcomes;
 use crate::truth::Truth;
 use crate::verdict::{PolicyFinding, PolicyResult, Side};
+use end::Ends;
 use order::Entry;
 
 /// Calico's policies and, among them, the NetworkPolicies.
@@ -27,13 +30,14 @@ pub(super) fn stage(question: &Question<'_>, network: Vec<Ruling>) -> Stage {
     let mut entries = Vec::new();
     let mut forwarded = Vec::new();
     let namespace = question.index.namespace(&question.pod.namespace).map(Arc::as_ref);
+    let ends = Ends::of(question);
     for (policy, _) in &policies {
         let Some(rules) = rules(policy, question.side) else { continue };
         let selects = policy.selects_pod(question.pod, namespace);
         if policy.governs_pods() && selects != Truth::No {
-            entries.push(Entry::of_policy(policy, selects, judge(policy, selects, rules, question)));
+            entries.push(Entry::of_policy(policy, selects, judge(policy, selects, rules, &ends, question)));
         } else if let Some(field) = policy.forwarded {
-            forwarded.extend(forwarded::judge(policy, field, rules, question));
+            forwarded.extend(forwarded::judge(policy, field, rules, &ends, question));
         }
     }
     entries.extend(network.into_iter().map(Entry::of_network_policy));
@@ -44,6 +48,19 @@ pub(super) fn stage(question: &Question<'_>, network: Vec<Ruling>) -> Stage {
         stage.findings.append(&mut forwarded);
     }
     stage
+}
+
+/// Some policy of this tier certainly governs the pod.
+pub(super) fn is_governed(question: &Question<'_>, tier: &str) -> bool {
+    let namespace = question.index.namespace(&question.pod.namespace).map(Arc::as_ref);
+    let governs = |policy: &CalicoPolicy| {
+        policy.tier == tier
+            && policy.governs_pods()
+            && rules(policy, question.side).is_some()
+            && policy.selects_pod(question.pod, namespace) == Truth::Yes
+    };
+    question.policies::<CalicoPolicy>().iter().any(|(policy, _)| governs(policy))
+        || (tier == CalicoPolicy::DEFAULT_TIER && !super::networkpolicy::rulings(question).is_empty())
 }
 
 /// The rules for this side; `None` if the policy does not govern it.
@@ -63,7 +80,13 @@ struct Judgement {
 /// Rules beyond these are summed up in one sentence, unless they match.
 const MAX_SENTENCES: usize = 50;
 
-fn judge(policy: &CalicoPolicy, selects: Truth, rules: &[Rule], question: &Question<'_>) -> Judgement {
+fn judge(
+    policy: &CalicoPolicy,
+    selects: Truth,
+    rules: &[Rule],
+    ends: &Ends<'_>,
+    question: &Question<'_>,
+) -> Judgement {
     let mut finding = finding(policy, question, PolicyResult::Undecidable);
     finding.why.push(selection(policy, question));
     if selects == Truth::Unknown {
@@ -79,7 +102,7 @@ fn judge(policy: &CalicoPolicy, selects: Truth, rules: &[Rule], question: &Quest
     let judged: Vec<_> = rules
         .iter()
         .enumerate()
-        .map(|(number, one)| (rule::compare(policy, number, one, question), rule::outcome(one)))
+        .map(|(number, one)| (rule::compare(policy, number, one, ends, question), rule::outcome(one)))
         .collect();
     let mut outcomes = Outcomes::first_match(
         judged.iter().filter_map(|(compared, outcome)| Some((compared.truth, (*outcome)?))),

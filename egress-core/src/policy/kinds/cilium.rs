@@ -1,8 +1,13 @@
 //! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy: a union in which rules that deny win.
 
 mod entities;
+mod names;
 mod peers;
 mod ports;
+mod ranges;
+
+pub(in crate::policy) use names::{Sight, sight};
+pub(in crate::policy) use peers::describe;
 
 use super::Question;
 use super::compare::{Comparison, listed};
@@ -70,6 +75,12 @@ fn rule_on(policy: &CiliumPolicy, question: &Question<'_>) -> Option<Ruling> {
         return None;
     }
     Some(sum.ruling(policy, &selectors, question))
+}
+
+/// Whom a policy selects, in words.
+pub(in crate::policy) fn describe_subject(policy: &CiliumPolicy) -> String {
+    let selectors = policy.specs.iter().map(|spec| peers::describe_selector(&spec.selector));
+    listed(selectors.collect::<Vec<_>>().into_iter(), MAX_DESCRIBED)
 }
 
 fn of_side(spec: &CiliumSpec, side: Side) -> (bool, &[CiliumRule], &[CiliumRule]) {

@@ -2,6 +2,7 @@
 
 use super::compare::{Comparison, compare_peers, compare_ports, describe_peers, describe_ports};
 use super::{Question, finding};
+use crate::cluster::calico::CalicoPolicy;
 use crate::cluster::{CiliumPolicy, NetworkPolicy, Rule};
 use crate::policy::ladder::Ruling;
 use crate::truth::Truth;
@@ -62,6 +63,9 @@ fn exemption(question: &Question<'_>) -> Exemption {
     match (question.is_own_node(), &question.peer.node) {
         (Truth::Yes, _) if question.side == Side::Egress && question.index.has_policies::<CiliumPolicy>() => {
             Exemption::Unknown("Cilium, unlike the API, may keep a pod from its own node".into())
+        }
+        (Truth::Yes, _) if question.side == Side::Egress && question.has::<CalicoPolicy>() => {
+            Exemption::Unknown("Calico, unlike the API, may keep a pod from its own node".into())
         }
         (Truth::Yes, Some(node)) => Exemption::Always(format!(
             "{} is the pod's own node ({}), and traffic between a pod and its own node is always allowed",

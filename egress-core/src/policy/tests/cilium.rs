@@ -3,19 +3,19 @@
 use super::super::Decision::{self, Allow, Deny, Undecidable};
 use super::super::evaluate;
 use super::{decision, flow, judge};
-use crate::cluster::testing::{Topology, policy, rule, selector};
+use crate::cluster::testing::{Topology, labels, policy, rule, selector};
 use crate::cluster::{
-    CiliumFqdn, CiliumIcmp, CiliumPeer, CiliumPolicy, CiliumPort, CiliumRule, CiliumSelector, CiliumSpec,
-    Expression, IpBlock, Operator, PortMatch,
+    CidrGroups, CiliumCidrGroup, CiliumFqdn, CiliumIcmp, CiliumPeer, CiliumPolicy, CiliumPort, CiliumRule,
+    CiliumSelector, CiliumSpec, Expression, IpBlock, Operator, PortMatch,
 };
 use crate::protocol::Protocol;
 use crate::verdict::PolicyResult;
 
-const CLIENT: &str = "10.244.1.5";
+pub(super) const CLIENT: &str = "10.244.1.5";
 const DB: &str = "5432/TCP at 10.244.2.7";
-const OUTSIDE: &str = "443/TCP at 203.0.113.4";
+pub(super) const OUTSIDE: &str = "443/TCP at 203.0.113.4";
 
-fn cluster() -> Topology {
+pub(super) fn cluster() -> Topology {
     Topology::new()
         .node("worker-1", "192.0.2.10", "10.244.1.0/24")
         .node("worker-2", "192.0.2.11", "10.244.2.0/24")
@@ -30,6 +30,13 @@ fn cluster() -> Topology {
         .slice("default/kubernetes", "192.0.2.11", "https:6443/TCP")
         .service("data/legacy", "10.96.0.9", "", "x:443:443/TCP")
         .slice("data/legacy", "203.0.113.4", "x:443/TCP")
+        .with(cidr_group("office", "site=a", &["203.0.113.0/25", "192.0.2.0/24", "10.0.0.0/8"]))
+        .with(cidr_group("lab", "site=b", &["198.51.100.0/24"]))
+}
+
+fn cidr_group(name: &str, text: &str, cidrs: &[&str]) -> CiliumCidrGroup {
+    let cidrs = cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect();
+    CiliumCidrGroup { name: name.into(), labels: labels(text), cidrs }
 }
 
 /// `app=db,io.kubernetes.pod.namespace=data,reserved:host` as requirements.
@@ -58,21 +65,21 @@ fn entity(name: &str) -> CiliumPeer {
     CiliumPeer::Entity(name.into())
 }
 
-fn port(protocol: Option<Protocol>, port: Option<PortMatch>) -> CiliumPort {
-    CiliumPort { protocol, port, beyond: String::new() }
+pub(super) fn port(protocol: Option<Protocol>, port: Option<PortMatch>) -> CiliumPort {
+    CiliumPort { protocol, port, beyond: String::new(), dns: vec![] }
 }
 
-fn to(peer: CiliumPeer) -> CiliumRule {
+pub(super) fn to(peer: CiliumPeer) -> CiliumRule {
     CiliumRule { peers: Some(vec![peer]), ..CiliumRule::default() }
 }
 
-fn on_port(number: u16) -> CiliumRule {
+pub(super) fn on_port(number: u16) -> CiliumRule {
     let ports = vec![port(Some(Protocol::Tcp), Some(PortMatch::Number(number)))];
     CiliumRule { ports, ..CiliumRule::default() }
 }
 
 /// A policy for the client with these rules, isolating by default.
-fn egress(allow: Vec<CiliumRule>, deny: Vec<CiliumRule>) -> CiliumPolicy {
+pub(super) fn egress(allow: Vec<CiliumRule>, deny: Vec<CiliumRule>) -> CiliumPolicy {
     let isolates_egress = !allow.is_empty() || !deny.is_empty();
     let spec = CiliumSpec {
         selector: identity("app=client"),
@@ -163,6 +170,16 @@ fn every_kind_of_peer_matches_as_documented() {
     let unknown = "80/TCP at 10.244.2.99";
     let named =
         |namespace: &str, name: &str| CiliumPeer::Service { namespace: namespace.into(), name: name.into() };
+    let group =
+        |name: &str| CiliumPeer::CidrGroups { groups: CidrGroups::Named(name.into()), except: vec![] };
+    let groups =
+        |text: &str| CiliumPeer::CidrGroups { groups: CidrGroups::Selected(selector(text)), except: vec![] };
+    let but = |peer: CiliumPeer, hole: &str| match peer {
+        CiliumPeer::CidrGroups { groups, .. } => {
+            CiliumPeer::CidrGroups { groups, except: vec![hole.parse().unwrap()] }
+        }
+        other => other,
+    };
     let table = [
         (endpoints("app=db,io.kubernetes.pod.namespace=data"), DB, Allow),
         (endpoints("app=db,io.kubernetes.pod.namespace=default"), DB, Deny),
@@ -182,8 +199,20 @@ fn every_kind_of_peer_matches_as_documented() {
         (range("0.0.0.0/0"), other, Undecidable),
         (range("0.0.0.0/0"), unknown, Undecidable),
         (range("198.51.100.0/24"), unknown, Deny),
-        (CiliumPeer::CidrGroup("CiliumCIDRGroup x".into()), OUTSIDE, Undecidable),
-        (CiliumPeer::CidrGroup("CiliumCIDRGroup x".into()), DB, Deny),
+        (group("not-there"), OUTSIDE, Undecidable),
+        (group("not-there"), DB, Deny),
+        (group("office"), OUTSIDE, Allow),
+        (group("office"), "443/TCP at 203.0.113.200", Deny),
+        (group("office"), DB, Deny),
+        (group("office"), other, Undecidable),
+        (group("office"), unknown, Undecidable),
+        (group("lab"), OUTSIDE, Deny),
+        (groups("site=a"), OUTSIDE, Allow),
+        (groups("site=b"), OUTSIDE, Deny),
+        (groups("site"), "443/TCP at 198.51.100.9", Allow),
+        (groups("site=c"), OUTSIDE, Deny),
+        (but(group("office"), "203.0.113.4/32"), OUTSIDE, Undecidable),
+        (but(group("office"), "203.0.113.5/32"), OUTSIDE, Allow),
         (entity("world"), OUTSIDE, Allow),
         (entity("world"), DB, Deny),
         (entity("world"), unknown, Undecidable),
@@ -246,7 +275,7 @@ fn ports_and_icmp_types_match_as_documented() {
 fn names_are_what_the_pod_resolved() {
     let decide = |names: &[&str]| {
         let one = to(CiliumPeer::Fqdn(CiliumFqdn::Pattern("*.example.com".into())));
-        let index = cluster().with(egress(vec![one], vec![])).index();
+        let index = cluster().with(egress(vec![one, super::names::dns("*")], vec![])).index();
         let mut flow = flow(&index, CLIENT, OUTSIDE);
         flow.names = names.iter().map(|name| (*name).to_owned()).collect();
         evaluate(&index, &flow).decision

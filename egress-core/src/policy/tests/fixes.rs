@@ -4,8 +4,8 @@ use super::super::fix::lasting;
 use super::super::{Decision, PolicyFlow, evaluate, fix, fix_policies};
 use super::generate::{Random, Traffic, topology, traffic};
 use super::{flow, oracle};
+use crate::cluster::Object;
 use crate::cluster::testing::{Topology, policy};
-use crate::cluster::{NetworkPolicy, Object};
 use crate::identity::{ClusterIndex, Endpoint};
 use crate::protocol::Protocol;
 use crate::verdict::Fix;
@@ -162,7 +162,7 @@ fn a_name_that_is_taken_gets_a_number() {
 }
 
 /// What the manifest's YAML says, as the API server would read it.
-fn read_back(manifest: &str) -> Vec<serde_json::Value> {
+pub(super) fn read_back(manifest: &str) -> Vec<serde_json::Value> {
     manifest.split("---\n").map(|document| serde_saphyr::from_str(document).expect(document)).collect()
 }
 
@@ -181,7 +181,7 @@ fn label_values_survive_yaml() {
 }
 
 /// The other end counts as this one where the same labels (or the same address) stand for it.
-fn related(end: &Endpoint, other: &Endpoint) -> bool {
+pub(super) fn related(end: &Endpoint, other: &Endpoint) -> bool {
     match (&end.pod, &other.pod) {
         (Some(pod), Some(other)) => {
             pod.namespace == other.namespace
@@ -191,7 +191,7 @@ fn related(end: &Endpoint, other: &Endpoint) -> bool {
     }
 }
 
-fn same_port(flow: &PolicyFlow, other: &PolicyFlow) -> bool {
+pub(super) fn same_port(flow: &PolicyFlow, other: &PolicyFlow) -> bool {
     let dns = |flow: &PolicyFlow| flow.port == 53 && matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
     (flow.port == other.port && flow.protocol == other.protocol) || (dns(flow) && dns(other))
 }
@@ -217,7 +217,7 @@ fn a_fix_admits_the_traffic_and_nothing_unrelated() {
             };
             fixed += 1;
             let mut with = cluster.clone();
-            with.objects.extend(policies.iter().cloned().map(Object::from));
+            with.objects.extend(policies.iter().cloned());
             assert!(oracle::admits(&with.objects, *one), "seed {seed}: {one:?} with {policies:#?}");
             check_manifest(&policies, &fix(&index, &denied, &view).unwrap().manifest.unwrap());
             for other in &sample {
@@ -242,10 +242,11 @@ fn a_fix_admits_the_traffic_and_nothing_unrelated() {
 }
 
 /// The YAML names what the policies name.
-fn check_manifest(policies: &[NetworkPolicy], manifest: &str) {
+fn check_manifest(policies: &[Object], manifest: &str) {
     let documents = read_back(manifest);
     assert_eq!(documents.len(), policies.len());
     for (document, policy) in documents.iter().zip(policies) {
+        let Object::NetworkPolicy(policy) = policy else { panic!("a NetworkPolicy") };
         assert_eq!(document["metadata"]["name"], policy.name);
         assert_eq!(document["metadata"]["namespace"], policy.namespace);
         let side = if policy.isolates_egress { "egress" } else { "ingress" };

@@ -63,3 +63,22 @@ async fn a_kind_that_is_installed_later_is_found_and_one_that_goes_is_forgotten(
     server.disturb("*", Disturbance::Gone);
     followed.until("the custom policy's end", |known| known.unevaluated() == 0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_ranges_is_followed_in_the_version_that_is_served() {
+    let server = cluster().await;
+    server.define("cilium.io/v2alpha1", "ciliumcidrgroups", "CiliumCIDRGroup", false);
+    let group = |cidrs: &[&str]| {
+        json!({"apiVersion": "cilium.io/v2alpha1", "kind": "CiliumCIDRGroup",
+            "metadata": {"name": "office"}, "spec": {"externalCIDRs": cidrs}})
+    };
+    server.apply(group(&["203.0.113.0/24"])).unwrap();
+    let mut followed = follow(&server, "").await;
+    followed.until_synced().await;
+    let held = |known: &Known| known.index.cilium_cidr_group("office").map_or(0, |group| group.cidrs.len());
+    followed.until("the group", |known| held(known) == 1).await;
+    server.apply(group(&["203.0.113.0/24", "198.51.100.0/24"])).unwrap();
+    followed.until("the change", |known| held(known) == 2).await;
+    assert!(server.delete("cilium.io/v2alpha1", "ciliumcidrgroups", "", "office"));
+    followed.until("its end", |known| held(known) == 0).await;
+}

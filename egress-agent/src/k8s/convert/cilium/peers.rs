@@ -1,8 +1,8 @@
 //! Whom a rule speaks of.
 
 use egress_core::cluster::{
-    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CiliumFqdn, CiliumPeer, CiliumSelector,
-    Expression, IpBlock, Operator,
+    CILIUM_NAMESPACE, CILIUM_NAMESPACE_LABELS, CILIUM_RESERVED, CidrGroups, CiliumFqdn, CiliumPeer,
+    CiliumSelector, Expression, IpBlock, Operator,
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -45,7 +45,7 @@ pub(super) struct Scope<'a> {
 struct CidrRule {
     cidr: Option<String>,
     cidr_group_ref: Option<String>,
-    cidr_group_selector: Option<Value>,
+    cidr_group_selector: Option<v1::LabelSelector>,
     #[serde(default)]
     except: Vec<String>,
 }
@@ -129,49 +129,53 @@ pub(super) fn peer(
                 }
             }
         }
-        "FQDNs" => {
-            let given: Fqdn = part(given, at, errors)?;
-            match (given.match_name, given.match_pattern) {
-                (Some(name), None) => Some(CiliumPeer::Fqdn(CiliumFqdn::Name(name))),
-                (None, Some(pattern)) => Some(CiliumPeer::Fqdn(CiliumFqdn::Pattern(pattern))),
-                _ => {
-                    errors.add(at, "needs one of matchName, matchPattern");
-                    None
-                }
-            }
-        }
+        "FQDNs" => fqdn(given, at, errors).map(CiliumPeer::Fqdn),
         "Nodes" => Some(CiliumPeer::Nodes(labels(part(given, at, errors)?, at, errors))),
         _ => Some(CiliumPeer::Groups(field.to_owned())),
     }
 }
 
-fn cidr_rule(given: CidrRule, at: &Field<'_>, errors: &mut Errors) -> Option<CiliumPeer> {
-    if let Some(group) = given.cidr_group_ref {
-        return Some(CiliumPeer::CidrGroup(format!("CiliumCIDRGroup {group}")));
-    }
-    if given.cidr_group_selector.is_some() {
-        return Some(CiliumPeer::CidrGroup("cidrGroupSelector".into()));
-    }
-    let Some(text) = given.cidr else {
-        errors.add(at, "needs one of cidr, cidrGroupRef, cidrGroupSelector");
-        return None;
-    };
-    let cidr = network(&text, &at.then("cidr"), errors)?;
-    let list = at.then("except");
-    let mut except = Vec::new();
-    for (index, hole) in given.except.iter().enumerate() {
-        let at = list.item(index);
-        let Some(parsed) = network(hole, &at, errors) else { continue };
-        if !cidr.contains(&parsed) {
-            errors.add(&at, format!("\"{hole}\" is not within cidr \"{text}\""));
+/// A name or a pattern of names.
+pub(super) fn fqdn(given: Value, at: &Field<'_>, errors: &mut Errors) -> Option<CiliumFqdn> {
+    let given: Fqdn = part(given, at, errors)?;
+    match (given.match_name, given.match_pattern) {
+        (Some(name), None) => Some(CiliumFqdn::Name(name)),
+        (None, Some(pattern)) => Some(CiliumFqdn::Pattern(pattern)),
+        _ => {
+            errors.add(at, "needs one of matchName, matchPattern");
+            None
         }
-        except.push(parsed);
     }
-    Some(CiliumPeer::Cidr(IpBlock { cidr, except }))
+}
+
+fn cidr_rule(given: CidrRule, at: &Field<'_>, errors: &mut Errors) -> Option<CiliumPeer> {
+    let list = at.then("except");
+    let holes = given.except.iter().enumerate();
+    let holes: Vec<(usize, IpNet)> =
+        holes.filter_map(|(index, hole)| Some((index, network(hole, &list.item(index), errors)?))).collect();
+    let except = || -> Vec<IpNet> { holes.iter().map(|(_, hole)| *hole).collect() };
+    let groups = match (given.cidr, given.cidr_group_ref, given.cidr_group_selector) {
+        (Some(text), None, None) => {
+            let cidr = network(&text, &at.then("cidr"), errors)?;
+            for (index, hole) in holes.iter().filter(|(_, hole)| !cidr.contains(hole)) {
+                errors.add(&list.item(*index), format!("\"{hole}\" is not within cidr \"{text}\""));
+            }
+            return Some(CiliumPeer::Cidr(IpBlock { cidr, except: except() }));
+        }
+        (None, Some(name), None) => CidrGroups::Named(name),
+        (None, None, Some(selector)) => {
+            CidrGroups::Selected(labels(selector, &at.then("cidrGroupSelector"), errors))
+        }
+        _ => {
+            errors.add(at, "needs one of cidr, cidrGroupRef, cidrGroupSelector");
+            return None;
+        }
+    };
+    Some(CiliumPeer::CidrGroups { groups, except: except() })
 }
 
 /// A CIDR, or an address alone.
-fn network(text: &str, at: &Field<'_>, errors: &mut Errors) -> Option<IpNet> {
+pub(super) fn network(text: &str, at: &Field<'_>, errors: &mut Errors) -> Option<IpNet> {
     match text.parse() {
         Ok(ip) => Some(IpNet::from(std::net::IpAddr::to_canonical(&ip))),
         Err(_) => crate::k8s::convert::cidr(text, at, errors),

@@ -1,11 +1,11 @@
 //! The ports of a rule, and what stands behind them.
 
-use egress_core::cluster::{CiliumIcmp, CiliumPort, PortMatch};
+use egress_core::cluster::{CiliumFqdn, CiliumIcmp, CiliumPort, PortMatch};
 use egress_core::protocol::Protocol;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::part;
+use super::{part, peers};
 use crate::k8s::convert::Errors;
 use crate::k8s::convert::field::Field;
 
@@ -53,8 +53,9 @@ struct IcmpField {
 pub(super) fn to_ports(given: Value, at: &Field<'_>, out: &mut Vec<CiliumPort>, errors: &mut Errors) {
     let Some(given) = part::<PortRule>(given, at, errors) else { return };
     let beyond = beyond(&given);
+    let dns = dns(given.rules, &at.then("rules"), errors);
     if given.ports.is_empty() {
-        out.push(CiliumPort { protocol: None, port: None, beyond });
+        out.push(CiliumPort { protocol: None, port: None, beyond, dns });
         return;
     }
     let list = at.then("ports");
@@ -64,8 +65,18 @@ pub(super) fn to_ports(given: Value, at: &Field<'_>, out: &mut Vec<CiliumPort>, 
             continue;
         };
         let Some(port) = port(&given, &at, errors) else { continue };
-        out.push(CiliumPort { protocol, port, beyond: beyond.clone() });
+        out.push(CiliumPort { protocol, port, beyond: beyond.clone(), dns: dns.clone() });
     }
+}
+
+/// `rules.dns`
+fn dns(rules: Option<Value>, at: &Field<'_>, errors: &mut Errors) -> Vec<CiliumFqdn> {
+    let Some(Value::Array(given)) = rules.and_then(|mut rules| Some(rules.get_mut("dns")?.take())) else {
+        return Vec::new();
+    };
+    let list = at.then("dns");
+    let given = given.into_iter().enumerate();
+    given.filter_map(|(index, given)| peers::fqdn(given, &list.item(index), errors)).collect()
 }
 
 /// What may refuse the traffic above the ports.

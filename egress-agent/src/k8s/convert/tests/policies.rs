@@ -1,8 +1,8 @@
 //! Policies of the cluster and of Cilium, as they are written, and what is said of those that are wrong.
 
 use egress_core::cluster::{
-    CiliumFqdn, CiliumPeer, Object, Operator, PolicyPort, PortMatch, Tier, TieredAction, TieredPeer,
-    TieredPort,
+    CidrGroups, CiliumFqdn, CiliumPeer, Object, Operator, PolicyPort, PortMatch, Tier, TieredAction,
+    TieredPeer, TieredPort,
 };
 use egress_core::protocol::Protocol;
 use serde_json::Value;
@@ -171,9 +171,10 @@ specs:
     assert_eq!(keys(3, 0), [("reserved:host".to_owned(), Operator::Exists)]);
     let dns = &spec.egress[1].ports[0];
     assert_eq!((dns.protocol, dns.beyond.as_str()), (None, "DNS rules"));
+    assert_eq!(dns.dns, [CiliumFqdn::Pattern("*".into())]);
     assert_eq!(
         spec.egress[2].peers.as_ref().unwrap()[1],
-        CiliumPeer::CidrGroup("CiliumCIDRGroup office".into())
+        CiliumPeer::CidrGroups { groups: CidrGroups::Named("office".into()), except: vec![] }
     );
     assert_eq!((spec.egress[4].peers.is_none(), spec.egress[4].ports.len()), (true, 0));
     assert_eq!(spec.egress_deny[0].ports[0].port, Some(PortMatch::Range(8000, 9000)));
@@ -199,8 +200,59 @@ spec: {endpointSelector: {}, ingress: [{fromEndpoints: [{}]}]}
 }
 
 #[test]
+fn a_group_of_ranges_is_read_in_both_versions_and_by_its_labels() {
+    for version in ["v2", "v2alpha1"] {
+        let object = read(&format!(
+            "
+apiVersion: cilium.io/{version}
+kind: CiliumCIDRGroup
+metadata: {{name: office, labels: {{site: a}}}}
+spec: {{externalCIDRs: [203.0.113.0/24, 2001:db8::/32]}}
+"
+        ));
+        let Ok(Object::CiliumCidrGroup(group)) = object else { panic!("{object:?}") };
+        assert_eq!(
+            (group.name.as_str(), group.labels.get("site"), group.cidrs.len()),
+            ("office", Some("a"), 2)
+        );
+    }
+    let yaml = "apiVersion: cilium.io/v2
+kind: CiliumCIDRGroup
+metadata: {name: a}
+spec: {externalCIDRs: [x]}
+";
+    let expected =
+        "CiliumCIDRGroup a: spec.externalCIDRs[0]: \"x\" is not a CIDR such as 10.0.0.0/8 or 2001:db8::/32";
+    assert_eq!(errors(yaml), [expected]);
+    let object = read(
+        "
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: a, namespace: b}
+spec:
+  endpointSelector: {}
+  egress: [{toCIDRSet: [{cidrGroupSelector: {matchLabels: {site: a}}, except: [203.0.113.4/32]}]}]
+",
+    );
+    let Ok(Object::CiliumPolicy(policy)) = object else { panic!("{object:?}") };
+    let peer = &policy.specs[0].egress[0].peers.as_ref().unwrap()[0];
+    let CiliumPeer::CidrGroups { groups: CidrGroups::Selected(labels), except } = peer else {
+        panic!("{peer:?}")
+    };
+    assert_eq!((labels.match_labels.get("site"), except.len()), (Some("a"), 1));
+}
+
+#[test]
 fn errors_of_cilium_policies_name_object_and_field() {
     let table = [
+        (
+            "{endpointSelector: {}, egress: [{toPorts: [{ports: [{port: '53'}], rules: {dns: [{matchName: a, matchPattern: b}]}}]}]}",
+            "spec.egress[0].toPorts[0].rules.dns[0]: needs one of matchName, matchPattern",
+        ),
+        (
+            "{endpointSelector: {}, egress: [{toCIDRSet: [{cidr: 10.0.0.0/8, cidrGroupRef: x}]}]}",
+            "spec.egress[0].toCIDRSet[0]: needs one of cidr, cidrGroupRef, cidrGroupSelector",
+        ),
         ("{ingress: []}", "spec: needs one of endpointSelector, nodeSelector"),
         (
             "{endpointSelector: {}, egress: [{toCIDR: [x]}]}",

@@ -25,6 +25,23 @@ pub(super) struct End<'a> {
     pub(super) dialled: bool,
 }
 
+/// Both ends of the traffic.
+pub(super) struct Ends<'a> {
+    pub(super) source: End<'a>,
+    pub(super) destination: End<'a>,
+}
+
+impl<'a> Ends<'a> {
+    /// The ends of the traffic that is asked about.
+    pub(super) fn of(question: &Question<'a>) -> Self {
+        let (own, peer) = (End::own, End::peer);
+        match question.side {
+            Side::Egress => Self { source: own(question, false), destination: peer(question, true) },
+            Side::Ingress => Self { source: peer(question, false), destination: own(question, true) },
+        }
+    }
+}
+
 /// Which endpoints a rule selects: all that is given must hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Selection<'a> {
@@ -36,22 +53,6 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> End<'a> {
-    /// The source of the traffic that is asked about.
-    pub(super) fn source(question: &Question<'a>) -> Self {
-        match question.side {
-            Side::Egress => Self::own(question, false),
-            Side::Ingress => Self::peer(question, false),
-        }
-    }
-
-    /// Its destination.
-    pub(super) fn destination(question: &Question<'a>) -> Self {
-        match question.side {
-            Side::Egress => Self::peer(question, true),
-            Side::Ingress => Self::own(question, true),
-        }
-    }
-
     fn own(question: &Question<'a>, dialled: bool) -> Self {
         let index = question.index;
         let family = |ip: &&IpAddr| question.peer.address().is_none_or(|peer| peer.is_ipv4() == ip.is_ipv4());
@@ -79,13 +80,15 @@ impl<'a> End<'a> {
     /// `names`: what the source resolved to the address, as far as was seen.
     fn with_sets(mut self, names: &[String]) -> Self {
         let Some(ip) = self.ip else { return self };
-        let outside = self.dialled && self.kind == PeerKind::External;
-        let held = self.index.calico_sets().filter_map(|set| {
-            let by_name = if outside { in_any_domain(&set.domains, names) } else { Truth::No };
-            let holds = Truth::from(set.nets.iter().any(|net| net.contains(&ip))).max(by_name);
-            (holds != Truth::No).then_some((&**set, holds))
-        });
-        self.sets = held.collect();
+        self.sets.extend(self.index.calico_sets_holding(ip).into_iter().map(|set| (&**set, Truth::Yes)));
+        if self.dialled && self.kind == PeerKind::External {
+            for set in self.index.calico_sets_of_domains() {
+                let holds = in_any_domain(&set.domains, names);
+                if holds != Truth::No {
+                    self.sets.push((set, holds));
+                }
+            }
+        }
         self
     }
 

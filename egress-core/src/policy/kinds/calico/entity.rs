@@ -198,7 +198,7 @@ pub(super) fn name(end: &End<'_>) -> String {
 }
 
 /// `10.0.0.0/8 except 10.1.0.0/16`, `endpoints app == "db" in namespace shop`, `anyone`.
-pub(super) fn describe(entity: &Entity, policy: &CalicoPolicy) -> String {
+pub(in crate::policy) fn describe(entity: &Entity, policy: &CalicoPolicy) -> String {
     let Entity {
         nets, not_nets, selector, not_selector, namespaces, service_accounts, service, domains, ..
     } = entity;

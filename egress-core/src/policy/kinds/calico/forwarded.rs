@@ -1,6 +1,7 @@
 //! Policies of HostEndpoints that govern what the node forwards: whether a HostEndpoint is there and selected is not
 //! known, so where such a policy would not admit the traffic nothing can be said for certain.
 
+use super::end::Ends;
 use super::{Judgement, Question, judge as judge_rules};
 use crate::cluster::calico::{CalicoPolicy, Forwarded, Rule};
 use crate::policy::outcomes::Outcomes;
@@ -12,6 +13,7 @@ pub(super) fn judge(
     policy: &CalicoPolicy,
     field: Forwarded,
     rules: &[Rule],
+    ends: &Ends<'_>,
     question: &Question<'_>,
 ) -> Option<PolicyFinding> {
     // Between two pods of one node no device of the node's is passed.
@@ -19,7 +21,7 @@ pub(super) fn judge(
     if same_node {
         return None;
     }
-    let Judgement { outcomes, mut finding } = judge_rules(policy, Truth::Yes, rules, question);
+    let Judgement { outcomes, mut finding } = judge_rules(policy, Truth::Yes, rules, ends, question);
     if !outcomes.may(Outcomes::DENY | Outcomes::UNMATCHED) {
         return None;
     }

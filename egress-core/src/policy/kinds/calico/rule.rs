@@ -1,6 +1,6 @@
 //! One rule against the traffic.
 
-use super::end::End;
+use super::end::{End, Ends};
 use super::{Question, entity, ports};
 use crate::cluster::calico::{Action, CalicoPolicy, Icmp, Rule};
 use crate::policy::kinds::compare::Comparison;
@@ -30,25 +30,26 @@ pub(super) fn compare(
     policy: &CalicoPolicy,
     number: usize,
     rule: &Rule,
+    ends: &Ends<'_>,
     question: &Question<'_>,
 ) -> Comparison {
-    let (source, destination) = (End::source(question), End::destination(question));
-    let from = entity::compare(&rule.source, policy, &source, question);
-    let to = entity::compare(&rule.destination, policy, &destination, question);
+    let Ends { source, destination } = ends;
+    let from = entity::compare(&rule.source, policy, source, question);
+    let to = entity::compare(&rule.destination, policy, destination, question);
     let (peer, own) = match question.side {
         Side::Egress => (to, from),
         Side::Ingress => (from, to),
     };
     let parts = [
         protocol(rule, question),
-        version(rule, &destination, &source),
+        version(rule, destination, source),
         peer,
         own,
         icmp(rule, question),
         unknown(rule),
     ];
     let compared = Comparison::all(&parts.iter().collect::<Vec<_>>());
-    let mut compared = compared.after(describe(policy, number, rule, question, &source, &destination));
+    let mut compared = compared.after(describe(policy, number, rule, question, source, destination));
     if rule.http && compared.truth != Truth::No {
         compared.words.push_str("; its http rules may still refuse the request");
     }

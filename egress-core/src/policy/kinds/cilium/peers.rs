@@ -1,14 +1,12 @@
 //! Whom a rule speaks of.
 
-use super::entities;
+use super::{entities, names, ranges};
 use crate::cluster::{
     CILIUM_NAMESPACE, CILIUM_RESERVED, CiliumFqdn, CiliumPeer, CiliumSelector, Expression, LabelSelector,
     Operator, Service,
 };
 use crate::policy::kinds::Question;
-use crate::policy::kinds::compare::{
-    Comparison, address_name, compare_domains, compare_range, describe_block, unresolved,
-};
+use crate::policy::kinds::compare::{Comparison, address_name, describe_block, unresolved};
 use crate::truth::Truth;
 use crate::verdict::PeerKind;
 
@@ -23,28 +21,8 @@ fn compare_one(peer: &CiliumPeer, question: &Question<'_>) -> Comparison {
     let in_words = || format!("{} is {}", address_name(other), entities::what(question));
     match peer {
         CiliumPeer::Endpoints(selector) => compare_selector(selector, question),
-        CiliumPeer::Cidr(block) => {
-            let compared = compare_range(&block.cidr, &block.except, other);
-            match (compared.truth, other.kind) {
-                (Truth::Yes, PeerKind::Pod) => Comparison::new(
-                    false,
-                    format!("{} is a pod, and Cilium's ranges match none", address_name(other)),
-                ),
-                (Truth::Yes, PeerKind::Node) => Comparison::new(
-                    Truth::Unknown,
-                    format!(
-                        "{} is a node: whether ranges match nodes is a setting (policy-cidr-match-mode)",
-                        other.ip
-                    ),
-                ),
-                (Truth::Yes, PeerKind::Unresolved | PeerKind::Service) => unresolved(other),
-                _ => compared,
-            }
-        }
-        CiliumPeer::CidrGroup(name) => match other.kind {
-            PeerKind::Pod => Comparison::new(false, in_words()),
-            _ => Comparison::new(Truth::Unknown, format!("what {name} holds is not known")),
-        },
+        CiliumPeer::Cidr(block) => ranges::compare(&block.cidr, &block.except, question),
+        CiliumPeer::CidrGroups { groups, except } => ranges::compare_groups(groups, except, question),
         CiliumPeer::Entity(entity) => entities::compare(entity, question),
         CiliumPeer::Service { namespace, name } => services(question, |service| {
             service.name == *name && (namespace.is_empty() || service.namespace == *namespace)
@@ -52,7 +30,7 @@ fn compare_one(peer: &CiliumPeer, question: &Question<'_>) -> Comparison {
         CiliumPeer::Services { namespace, selector } => services(question, |service| {
             (namespace.is_empty() || service.namespace == *namespace) && selector.matches(&service.labels)
         }),
-        CiliumPeer::Fqdn(fqdn) => compare_domains(question, |name| is_match(fqdn, name)),
+        CiliumPeer::Fqdn(fqdn) => names::compare(fqdn, question),
         CiliumPeer::Nodes(_) => match other.kind {
             PeerKind::Node => Comparison::new(Truth::Unknown, "rules by node labels are not evaluated"),
             PeerKind::Unresolved => unresolved(other),
@@ -136,40 +114,13 @@ fn services(question: &Question<'_>, is_meant: impl Fn(&Service) -> bool) -> Com
     Comparison::new(Truth::Unknown, words)
 }
 
-/// `matchName` and `matchPattern`: `*` is any run of letters, digits, `-` and `_` within a label; `*` alone is every
-/// name; `**.` in front is one label or more.
-fn is_match(fqdn: &CiliumFqdn, name: &str) -> bool {
-    let clean = |text: &str| text.trim().trim_end_matches('.').to_ascii_lowercase();
-    let name = clean(name);
-    match fqdn {
-        CiliumFqdn::Name(wanted) => clean(wanted) == name,
-        CiliumFqdn::Pattern(pattern) => {
-            let pattern = clean(pattern);
-            match pattern.strip_prefix("**.") {
-                _ if pattern == "*" || pattern == "**" => true,
-                Some(parent) => name
-                    .match_indices('.')
-                    .any(|(dot, _)| dot > 0 && name.get(dot + 1..).is_some_and(|rest| is_glob(parent, rest))),
-                None => is_glob(&pattern, &name),
-            }
-        }
-    }
-}
-
-fn is_glob(pattern: &str, name: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(after) = name.strip_prefix(head) else { return false };
-    let within = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let run = after.find(|c| !within(c)).unwrap_or(after.len());
-    (0..=run).any(|taken| after.get(taken..).is_some_and(|left| is_glob(rest, left)))
-}
-
 /// `pods app=db in namespace data`, `10.0.0.0/8`, `world`, `*.example.com`.
-pub(super) fn describe(peer: &CiliumPeer) -> String {
+pub(in crate::policy) fn describe(peer: &CiliumPeer) -> String {
     match peer {
         CiliumPeer::Endpoints(selector) => describe_selector(selector),
         CiliumPeer::Cidr(block) => describe_block(block),
-        CiliumPeer::CidrGroup(name) | CiliumPeer::Groups(name) => name.clone(),
+        CiliumPeer::CidrGroups { groups, except } => ranges::describe_groups(groups, except),
+        CiliumPeer::Groups(name) => name.clone(),
         CiliumPeer::Entity(entity) => format!("entity {entity}"),
         CiliumPeer::Service { namespace, name } if namespace.is_empty() => format!("Service {name}"),
         CiliumPeer::Service { namespace, name } => format!("Service {namespace}/{name}"),
@@ -207,33 +158,6 @@ pub(super) fn describe_selector(selector: &CiliumSelector) -> String {
         several => {
             let several: Vec<String> = several.iter().map(ToString::to_string).collect();
             format!("{pods} where {}", several.join(","))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_patterns_match_as_documented() {
-        let name = |text: &str| CiliumFqdn::Name(text.into());
-        let pattern = |text: &str| CiliumFqdn::Pattern(text.into());
-        let table = [
-            (name("api.example.com"), "API.example.com.", true),
-            (name("example.com"), "api.example.com", false),
-            (pattern("*"), "a.b.example.com", true),
-            (pattern("*.example.com"), "api.example.com", true),
-            (pattern("*.example.com"), "example.com", false),
-            (pattern("*.example.com"), "a.b.example.com", false),
-            (pattern("**.example.com"), "a.b.example.com", true),
-            (pattern("**.example.com"), "example.com", false),
-            (pattern("api-*.example.com"), "api-eu.example.com", true),
-            (pattern("api*"), "api.example.com", false),
-            (pattern("sub*.ex*ple.com"), "sub1.example.com", true),
-        ];
-        for (fqdn, text, expected) in table {
-            assert_eq!(is_match(&fqdn, text), expected, "{fqdn:?} {text}");
         }
     }
 }
