@@ -178,9 +178,7 @@ impl Agent {
 
     /// Resident memory, KiB.
     pub fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+        resident(self.id())
     }
 
     /// What it wrote to standard error, the last lines.
@@ -204,6 +202,13 @@ impl Agent {
     }
 }
 
+/// Resident memory of a process, KiB.
+pub fn resident(id: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
+
 /// The agent's binary: beside this program, unless `EGRESS_AGENT` names another.
 pub fn binary() -> Result<PathBuf> {
     match std::env::var_os("EGRESS_AGENT") {
@@ -225,7 +230,8 @@ pub fn command() -> Result<Command> {
     Ok(command)
 }
 
-fn die_with_parent(command: &mut Command) {
+/// Has a command die with the calling thread.
+pub fn die_with_parent(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     // SAFETY: `prepare_child` makes async-signal-safe system calls only.
     unsafe { command.pre_exec(tools::prepare_child) };

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod enforce;
 pub mod expect;
 pub mod harness;
+pub mod http2;
 pub mod lab;
 pub mod netns;
 pub mod pki;

@@ -28,17 +28,42 @@ impl Pki {
                     .concat(),
             )?;
         }
-        for name in ["server", "client"] {
-            let (key, request) = (pki.path(&format!("{name}.key")), pki.path(&format!("{name}.csr")));
-            let subject =
-                if name == "server" { format!("/CN={SERVER_NAME}") } else { "/CN=lab client".to_owned() };
-            openssl(&[&["req", "-subj", &subject, "-out", &request, "-keyout", &key], KEY].concat())?;
-            let (cert, ca, ca_key) = (pki.path(&format!("{name}.pem")), pki.ca(), pki.path("ca.key"));
-            openssl(&[
-                "x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", "30", "-out", &cert,
-            ])?;
+        for (name, subject) in [("server", SERVER_NAME), ("client", "lab client")] {
+            pki.sign(name, subject, &[])?;
         }
         Ok(pki)
+    }
+
+    /// Makes the certificate of an agent's interface: of version 3, which rustls asks for.
+    pub fn agent(&self) -> Result<(String, String)> {
+        self.sign("agent", "lab agent", &["-addext", "subjectAltName=DNS:agent.lab"])?;
+        Ok(self.pair("agent"))
+    }
+
+    /// Makes a key and a certificate for it, signed by the authority.
+    fn sign(&self, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
+        let [cert, key, request] =
+            ["pem", "key", "csr"].map(|extension| self.path(&format!("{name}.{extension}")));
+        let subject = format!("/CN={subject}");
+        let ask = ["req", "-subj", &subject, "-out", &request, "-keyout", &key];
+        openssl(&[&ask, extensions, KEY].concat())?;
+        let (ca, ca_key) = (self.ca(), self.path("ca.key"));
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-days",
+            "30",
+            "-out",
+            &cert,
+            "-copy_extensions",
+            "copy",
+        ])
     }
 
     fn path(&self, file: &str) -> String {

@@ -1,6 +1,7 @@
 //! Checks that are no single verdict: exact counts under a flood, a killed agent, bad input.
 
 mod apiserver;
+mod clients;
 mod flood;
 mod history;
 mod hostile;
@@ -13,6 +14,10 @@ mod reach;
 mod sandbox;
 
 use anyhow::Result;
+
+use crate::enforce::{Backend, Enforced, Match, Refusal};
+use crate::lab::Lab;
+use crate::topology::Topology;
 
 /// A check.
 pub struct Check {
@@ -42,6 +47,16 @@ pub fn all() -> Vec<Check> {
     checks.push(apiserver::check());
     checks.push(kill::check());
     checks.push(hostile::check());
+    checks.push(clients::check());
     checks.push(flood::check());
     checks
+}
+
+/// A routed lab whose client may send nothing: by policy, and by the node's rules, which can be taken out again.
+fn denied_lab() -> Result<(Lab, Enforced)> {
+    let lab = Lab::new(Topology::Routed)?;
+    lab.cluster.deny_all_egress()?;
+    let client = Match::From(lab.client().ips);
+    let enforced = Backend::Nft.refuse(&lab.node, "pod-api-client", client, Refusal::Drop)?;
+    Ok((lab, enforced))
 }

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent::Agent;
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
-use crate::topology::Topology;
 
 /// SYNs of the flood.
 const FLOOD: u64 = 200_000;
@@ -34,9 +32,7 @@ pub(super) fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let agent = Agent::start(&lab, &[])?;
     // What it sets up once, it has set up after the first flood.
     let mut total = flood(&lab, &agent, FLOOD)?;
@@ -84,10 +80,10 @@ fn await_count(agent: &Agent, wanted: u64) -> Result<()> {
 
 /// Drops, by what became of them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     delivered: u64,
     aggregated: u64,
-    lost: u64,
+    pub(super) lost: u64,
 }
 
 impl Counts {
@@ -123,7 +119,7 @@ impl Counts {
 }
 
 /// Sends exactly that many SYNs and waits until each is accounted for; more or fewer is an error.
-fn flood(lab: &Lab, agent: &Agent, count: u64) -> Result<Counts> {
+pub(super) fn flood(lab: &Lab, agent: &Agent, count: u64) -> Result<Counts> {
     let before = Counts::of(agent)?;
     let args = ["flood", "203.0.113.4:443", "--count", &count.to_string()];
     let sent = lab.run(Place::Client, &args)?.outcome(Duration::from_secs(120))?.count;

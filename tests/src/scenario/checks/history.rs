@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent::{self, Agent};
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
 use crate::plan;
-use crate::topology::Topology;
 
 /// How long something that must come may take.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -28,10 +26,7 @@ pub(super) fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    let enforced =
-        Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, enforced) = denied_lab()?;
     let folder = lab.folder().join("history");
     let folder = folder.display().to_string();
     let keep = ["--history", folder.as_str()];

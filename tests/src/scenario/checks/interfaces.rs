@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent::{self, Agent};
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
-use crate::topology::Topology;
 
 pub(super) fn check() -> Check {
     Check {
@@ -23,9 +21,7 @@ pub(super) fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let agent = Agent::start(&lab, &[])?;
     let follower = agent.follow("default/api-client")?;
     let dial = ["connect", "203.0.113.4:443", "--timeout", "0.5"];

@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent::Agent;
 use crate::bpf::{self, Foreign, Objects};
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
 use crate::plan::UPLINK;
 use crate::tools;
-use crate::topology::Topology;
 
 /// From the start of the agent to a verdict, traffic flowing. Two seconds are promised; a debug build on a busy machine
 /// is slower, so the time is told and only one out of all proportion fails.
@@ -32,9 +30,7 @@ pub(super) fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let device = lab.client().device.clone();
     let _foreign = Foreign::attach(&lab.node, &device)?;
     for device in [device.as_str(), UPLINK] {

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent;
 use crate::container::{Container, Mount, Runtime};
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
 use crate::plan::NODE_NAME;
 use crate::tools;
-use crate::topology::Topology;
 
 /// Folder with `base.json` and `image.tar`, which `cargo xtask` prepares.
 const PREPARED: &str = "EGRESS_DEPLOY";
@@ -44,9 +42,7 @@ pub(super) fn check() -> Check {
 fn run() -> Result<String> {
     let prepared = PathBuf::from(std::env::var_os(PREPARED).context("nothing is prepared")?);
     let base: Vec<Value> = serde_json::from_str(&fs::read_to_string(prepared.join("base.json"))?)?;
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let runtime = Runtime::start(&lab.folder(), &prepared.join("image.tar"))?;
     let pod = &object(&base, "DaemonSet")?["spec"]["template"]["spec"];
     let mounts = mounts(&lab, pod, &base)?;
