@@ -2,6 +2,7 @@
 
 mod facts;
 mod manifests;
+mod operator;
 mod rules;
 mod tools;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::{build_ebpf, image, setup, unpacked};
 
 pub(crate) use manifests::validate;
+pub(crate) use tools::axe;
 
 /// `cargo xtask deploy`
 #[derive(Debug, clap::Args)]

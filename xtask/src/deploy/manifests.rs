@@ -6,13 +6,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::tools;
+use super::{operator, tools};
 use crate::{build_ebpf, setup};
 
 /// The oldest and the newest Kubernetes whose schemas are asked.
 const RELEASES: &[&str] = &["1.28.0", "1.37.0"];
-/// Kinds that Kubernetes itself does not have.
-const FOREIGN: &[&str] = &["monitoring.coreos.com/", "cert-manager.io/"];
 
 /// The objects of a folder below `deploy`.
 pub(super) fn render(folder: &str) -> Result<Vec<Value>> {
@@ -57,9 +55,9 @@ pub(crate) fn validate() -> Result<()> {
     }
     for folder in &folders {
         let objects = render(folder)?;
-        let foreign =
-            |object: &&Value| FOREIGN.iter().any(|group| text(object, "/apiVersion").starts_with(group));
+        let foreign = |object: &&Value| text(object, "/apiVersion").starts_with(operator::GROUP);
         let (theirs, ours): (Vec<_>, Vec<_>) = objects.iter().partition(foreign);
+        operator::validate(&theirs).with_context(|| format!("{folder} against the Prometheus operator"))?;
         for object in &objects {
             consistent(object, &objects)?;
         }
@@ -85,7 +83,11 @@ pub(crate) fn validate() -> Result<()> {
             folder.rsplit('/').next().unwrap_or(folder),
             ours.len(),
             RELEASES.join(" and "),
-            if theirs.is_empty() { String::new() } else { format!(", {} of other APIs", theirs.len()) }
+            if theirs.is_empty() {
+                String::new()
+            } else {
+                format!(", {} of the Prometheus operator valid there", theirs.len())
+            }
         );
     }
     Ok(())
