@@ -1,8 +1,8 @@
 //! The page for people in a real browser: it renews itself without disturbing who reads it, can be used by keyboard,
 //! says its news to screen readers, fits every width, is readable in both schemes, and works without script.
 //!
-//! Needs Chromium (`cargo xtask test` installs it); says so and is skipped where there is none. Screenshots are left in
-//! `target/screenshots`.
+//! Needs Chromium, and for the rules of accessibility axe-core, whose script `EGRESS_AXE` names (`cargo xtask test`
+//! installs both); says so and is skipped where there is none. Screenshots are left in `target/screenshots`.
 
 #[path = "browser/agent.rs"]
 mod agent;
@@ -26,8 +26,15 @@ fn main() -> ExitCode {
         println!("0 passed, 0 failed, 1 skipped");
         return ExitCode::SUCCESS;
     };
+    let Some(axe) = std::env::var_os("EGRESS_AXE") else {
+        println!("skipped browser: EGRESS_AXE names no script of axe-core: cargo xtask test unit");
+        println!("0 passed, 0 failed, 1 skipped");
+        return ExitCode::SUCCESS;
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(all(&program)));
+    let result = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(all(&program, &std::fs::read_to_string(axe)?)));
     match result {
         Ok(()) => {
             println!("1 passed, 0 failed, 0 skipped");
@@ -41,31 +48,34 @@ fn main() -> ExitCode {
     }
 }
 
-async fn all(program: &std::path::Path) -> Result<()> {
+async fn all(program: &std::path::Path, axe: &str) -> Result<()> {
     let agent = Agent::start().await?;
     let mut page = Browser::start(program).await?;
     page.open(&agent.url("/")).await?;
     page.expect("document.title", "(6) worker-1 · egress-agent").await?;
-    looks(&mut page).await?;
+    looks(&mut page, "first", axe).await?;
     keyboard(&mut page).await?;
     renewal(&mut page, &agent).await?;
     page.open(&agent.url("/pods/default/api-client")).await?;
     page.expect("document.querySelector('h1').textContent", "default/api-client").await?;
     page.expect("[...document.querySelectorAll('details[id^=d-]')].every(one => one.open)", true).await?;
-    page.screenshot("pod-1280-light").await?;
+    looks(&mut page, "pod", axe).await?;
     without_script(&mut page, &agent).await?;
     page.expect_no_complaints()?;
     lost(&mut page, agent).await
 }
 
-/// Every width holds the page, and every text stands out from its ground, by day and by night.
-async fn looks(page: &mut Browser) -> Result<()> {
+/// Every width holds the page, every text stands out from its ground, and axe-core has nothing against it, by day and by
+/// night.
+async fn looks(page: &mut Browser, name: &str, axe: &str) -> Result<()> {
+    page.eval(&format!("{axe};true")).await?;
     for scheme in ["light", "dark"] {
         page.scheme(scheme).await?;
         for width in [320, 480, 768, 1280, 1920] {
             page.width(width).await?;
             page.expect("document.documentElement.scrollWidth <= innerWidth", true).await?;
-            page.screenshot(&format!("first-{width}-{scheme}")).await?;
+            page.expect(probes::VIOLATIONS, "").await?;
+            page.screenshot(&format!("{name}-{width}-{scheme}")).await?;
         }
         page.expect(probes::FAINT, "").await?;
     }

@@ -1,5 +1,12 @@
 //! Expressions that a page answers with what is wrong with it; nothing is "".
 
+/// What axe-core, which has to be there, finds wrong: rules of WCAG 2.2 up to AA, and best practices.
+pub(crate) const VIOLATIONS: &str = r#"axe.run(document, { resultTypes: ["violations"] }).then((found) => {
+  if (found.passes.length < 20) return `only ${found.passes.length} rules apply`;
+  return found.violations
+    .map((rule) => `${rule.id}: ${rule.help}: ${rule.nodes.map((one) => one.html.slice(0, 120)).join(", ")}`).join("; ");
+})"#;
+
 /// Texts whose contrast with what they stand on is below 4.5 (WCAG 2.2, 1.4.3).
 pub(crate) const FAINT: &str = r#"(() => {
   const channels = (color) => (color.match(/[\d.]+/g) || []).map(Number);

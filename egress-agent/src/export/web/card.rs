@@ -86,7 +86,7 @@ fn details(verdict: &Verdict) -> Markup {
     html! {
         @if let Some(manifest) = verdict.fix.as_ref().and_then(|fix| fix.manifest.as_deref()) {
             h4 { "A policy that admits it" }
-            pre tabindex="0" role="region" aria-label="Policy as YAML" { code { (clean(manifest)) } }
+            pre tabindex="0" role="group" aria-label="Policy as YAML" { code { (clean(manifest)) } }
         }
         @if !verdict.evidence.is_empty() {
             h4 { "Seen" }
