@@ -18,6 +18,8 @@ use crate::figures::Table;
 const PODS: u32 = 2000;
 /// Questions of each kind.
 const QUESTIONS: u32 = 500;
+/// The default of `--history-size`, bytes.
+const DEFAULT_SIZE: u64 = 256 << 20;
 /// Verdicts of an answer.
 const LIMIT: usize = 100;
 /// The budget of a question, milliseconds.
@@ -55,12 +57,28 @@ pub(crate) fn measure(table: &mut Table, quick: bool) -> Result<()> {
         &format!("history: a new verdict written, {count} of them"),
         format!("{each:.0} µs, {megabytes} MiB on disk"),
     );
-    let kinds: [(&str, Question); 4] = [
+    let anonymous = resident()?;
+    let kinds: [(&str, Question); 9] = [
         ("of a pod", |n| of(PodFilter::Pod(pod(n * 7 % PODS)))),
+        ("of a namespace", |n| of(namespace(n))),
+        ("of a cause", |n| Filter { causes: vec![cause(n)], ..Filter::default() }),
+        ("of the last hour", |_| Filter { since: Some(ago(1)), ..Filter::default() }),
+        ("of a pod and the last two days", |n| Filter {
+            since: Some(ago(48)),
+            ..of(PodFilter::Pod(pod(n * 7 % PODS)))
+        }),
         ("of a namespace and a cause", |n| Filter { causes: vec![cause(n)], ..of(namespace(n)) }),
         ("towards an address", |n| Filter {
             to: address(n * 31 % 5000).to_string().parse().ok(),
             ..Filter::default()
+        }),
+        ("of a pod towards an address", |n| {
+            let number = n * 31;
+            let PodRef { namespace, name } = pod(number.wrapping_mul(2_654_435_761) % PODS);
+            Filter {
+                to: address(number.wrapping_mul(40_503) % 5000).to_string().parse().ok(),
+                ..of(PodFilter::Pod(PodRef { namespace, name }))
+            }
         }),
         ("of everything", |_| Filter::default()),
     ];
@@ -85,7 +103,50 @@ pub(crate) fn measure(table: &mut Table, quick: bool) -> Result<()> {
             " ms",
         );
     }
+    table.note(
+        "history: anonymous memory of the process, filled / asked",
+        format!("{anonymous} / {} MiB", resident()?),
+    );
+    drop(store);
+    fits(table, &template, now)
+}
+
+/// How many verdicts stay within the default size, and how long the file is then.
+fn fits(table: &mut Table, template: &Verdict, now: Timestamp) -> Result<()> {
+    const MORE_THAN_FIT: u32 = 100_000;
+    let dir = tempfile::tempdir()?;
+    let max_age = Duration::from_secs(365 * 86_400);
+    let options = Options { dir: dir.path().to_owned(), max_bytes: DEFAULT_SIZE, max_age };
+    let (store, _) = Store::open(options, now)?;
+    for number in 0..MORE_THAN_FIT {
+        store.write(Arc::new(verdict(template, number, MORE_THAN_FIT, now)));
+        if number % 4000 == 3999 {
+            store.flush();
+        }
+    }
+    store.flush();
+    let facts = store.facts();
+    table.note(
+        "history: verdicts within the default --history-size",
+        format!(
+            "{} of {MORE_THAN_FIT}, {} of {} MiB on disk",
+            facts.verdicts,
+            facts.bytes >> 20,
+            DEFAULT_SIZE >> 20
+        ),
+    );
     Ok(())
+}
+
+/// Anonymous memory of this process, MiB: what the store holds beside the kernel's pages of its file.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? >> 10)
+}
+
+fn ago(hours: i64) -> Timestamp {
+    Timestamp(host::wall_clock().0 - hours * 3_600_000_000)
 }
 
 fn verdict(template: &Verdict, number: u32, count: u32, now: Timestamp) -> Verdict {

@@ -1,5 +1,6 @@
 //! One commit: verdicts go in, what is too old or too much goes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub(super) fn commit(
         }
         let oldest = run.now.0.saturating_sub(i64::try_from(bounds.max_age.as_micros()).unwrap_or(i64::MAX));
         let more = tables.prune(bounds, oldest)?;
+        tables.write_index()?;
         numbers.insert(SERIAL, tables.serial)?;
         numbers.insert(COST, tables.cost)?;
         let mut runs = writing.open_table(RUNS)?;
@@ -120,6 +122,9 @@ struct Tables<'txn> {
     verdicts: Table<'txn, Place, &'static [u8]>,
     ids: Table<'txn, &'static str, Place>,
     index: Table<'txn, Entry, ()>,
+    /// Entries of the index that come (true) or go. A verdict's are all over the index; sorted, those of all verdicts of a
+    /// commit that stand on one page are written together.
+    entries: BTreeMap<Entry, bool>,
     serial: u64,
     cost: u64,
 }
@@ -130,6 +135,7 @@ impl<'txn> Tables<'txn> {
             verdicts: writing.open_table(VERDICTS)?,
             ids: writing.open_table(IDS)?,
             index: writing.open_table(INDEX)?,
+            entries: BTreeMap::new(),
             serial,
             cost,
         })
@@ -150,9 +156,7 @@ impl<'txn> Tables<'txn> {
         self.cost += cost(bytes.len(), id.len(), terms.len());
         self.verdicts.insert(place, bytes.as_slice())?;
         self.ids.insert(id, place)?;
-        for term in terms {
-            self.index.insert((term, place.0, place.1), ())?;
-        }
+        self.entries.extend(terms.iter().map(|term| ((*term, place.0, place.1), true)));
         Ok(())
     }
 
@@ -165,9 +169,7 @@ impl<'txn> Tables<'txn> {
         let Ok(verdict) = grpc::decode_verdict(&bytes) else { return Ok(()) };
         let terms = index::terms_of(&verdict);
         self.cost = self.cost.saturating_sub(cost(bytes.len(), verdict.id.len(), terms.len()));
-        for term in terms {
-            self.index.remove((term, place.0, place.1))?;
-        }
+        self.entries.extend(terms.iter().map(|term| ((*term, place.0, place.1), false)));
         if verdict.id != kept {
             self.ids.remove(verdict.id.as_str())?;
         }
@@ -187,5 +189,16 @@ impl<'txn> Tables<'txn> {
             self.remove(place, "")?;
         }
         Ok(true)
+    }
+
+    fn write_index(&mut self) -> Result<(), DiskError> {
+        for (entry, comes) in std::mem::take(&mut self.entries) {
+            if comes {
+                self.index.insert(entry, ())?;
+            } else {
+                self.index.remove(entry)?;
+            }
+        }
+        Ok(())
     }
 }
