@@ -11,7 +11,6 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -59,7 +58,8 @@ impl Default for Args {
 }
 
 /// Where things are.
-struct Places {
+#[derive(Debug)]
+pub(crate) struct Places {
     program: PathBuf,
     /// Kept corpora, in the repository.
     kept: PathBuf,
@@ -69,11 +69,9 @@ struct Places {
     findings: PathBuf,
 }
 
-/// Builds the fuzzer and runs the targets. The lines count what passed and failed.
-pub(crate) fn run(args: &Args) -> Result<Vec<String>> {
-    setup::ensure(COMPILER)?;
-    let places = build()?;
-    let all = targets(&places)?;
+/// Runs the targets. The lines count what passed and failed.
+pub(crate) fn run(places: &Places, args: &Args) -> Result<Vec<String>> {
+    let all = targets(places)?;
     if let Some(unknown) = args.target.iter().find(|name| !all.contains(name)) {
         bail!("{unknown} is no target; there are {}", all.join(", "));
     }
@@ -81,17 +79,17 @@ pub(crate) fn run(args: &Args) -> Result<Vec<String>> {
         all.into_iter().filter(|name| args.target.is_empty() || args.target.contains(name)).collect();
     if let Some(input) = &args.input {
         for target in &wanted {
-            setup::run(fuzzer(&places, target).arg(MEMORY).arg(PATIENCE).arg(input))?;
+            setup::run(fuzzer(places, target).arg(MEMORY).arg(PATIENCE).arg(input))?;
         }
         return Ok(vec!["1 passed, 0 failed, 0 skipped".to_owned()]);
     }
     if args.keep {
-        keep::seed(&places)?;
+        keep::seed(places)?;
     }
-    let failed = side_by_side(&places, &wanted, args)?;
+    let failed = side_by_side(places, &wanted, args)?;
     if args.keep && failed == 0 {
         for target in &wanted {
-            keep::keep(&places, target)?;
+            keep::keep(places, target)?;
         }
     }
     let line = format!("{} passed, {failed} failed, 0 skipped", wanted.len() - failed);
@@ -102,9 +100,10 @@ pub(crate) fn run(args: &Args) -> Result<Vec<String>> {
     Ok(vec![line])
 }
 
-fn build() -> Result<Places> {
+/// Builds the fuzzer.
+pub(crate) fn build() -> Result<Places> {
+    setup::ensure(COMPILER)?;
     println!("building the fuzzer");
-    let began = Instant::now();
     let (target, host) = (crate::build_ebpf::target()?.join("fuzz"), host()?);
     let mut cargo = setup::cargo(&[
         "build",
@@ -122,7 +121,6 @@ fn build() -> Result<Places> {
     ])?;
     cargo.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &target).env_remove("CARGO_ENCODED_RUSTFLAGS");
     setup::run(&mut cargo)?;
-    println!("built in {:.0} s", began.elapsed().as_secs_f64());
     let folder = setup::workspace()?.join("tests/fuzz");
     Ok(Places {
         program: target.join(host).join("fuzz/egress-fuzz"),

@@ -27,9 +27,6 @@ pub(crate) struct Args {
     /// Where to write the archive [default: target/image/egress-agent.tar].
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Build without optimisation, for tests.
-    #[arg(long)]
-    debug: bool,
 }
 
 /// An architecture as OCI calls it.
@@ -92,16 +89,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut images = Vec::new();
     for arch in wanted {
         match arch.lack()? {
-            None => images.push(Image { arch: arch.name(), agent: agent(arch, args.debug)? }),
+            None => images.push(Image { arch: arch.name(), agent: agent(arch)? }),
             Some(missing) if args.arches.is_empty() && !arch.is_here() => {
                 println!("not for {}: {missing} is missing", arch.name());
             }
             Some(missing) => bail!("cannot build for {}: {missing} is missing", arch.name()),
         }
     }
-    let archive = oci::archive(&images, epoch()?)?;
     let output = args.output.clone().unwrap_or_else(|| folder.join("egress-agent.tar"));
-    fs::write(&output, &archive.bytes).with_context(|| format!("writing {}", output.display()))?;
+    let archive = pack(&images, &output)?;
+    if let Some(image) = archive.images.iter().find(|image| image.arch == "amd64") {
+        compare_with_readme(image.compressed)?;
+    }
+    Ok(())
+}
+
+/// Packs agents and says what came out.
+fn pack(images: &[Image], output: &Path) -> Result<oci::Packed> {
+    let archive = oci::archive(images, epoch()?)?;
+    fs::write(output, &archive.bytes).with_context(|| format!("writing {}", output.display()))?;
     for image in &archive.images {
         println!(
             "{}: {} compressed, {} unpacked, {}",
@@ -112,22 +118,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     println!("wrote {} ({}): {}", output.display(), mebibytes(archive.bytes.len()), archive.digest);
-    if !args.debug
-        && let Some(image) = archive.images.iter().find(|image| image.arch == "amd64")
-    {
-        compare_with_readme(image.compressed)?;
-    }
+    Ok(archive)
+}
+
+/// The image of this machine's architecture for tests: not optimised, and of the same libraries as the tests. Only the
+/// program itself is told to be static, which is when the C library is chosen; compiling all of it anew for that would
+/// take longer than the tests of the image.
+pub(crate) fn for_test(output: &Path) -> Result<()> {
+    let arch = [Arch::Amd64, Arch::Arm64].into_iter().find(|arch| arch.is_here());
+    let arch = arch.with_context(|| format!("there is no image for {}", std::env::consts::ARCH))?;
+    println!("linking the agent statically");
+    let program = ["rustc", "--quiet", "--package", "egress-agent", "--example", "sandboxed", "--locked"];
+    setup::run(setup::cargo(&program)?.args(["--", "-Ctarget-feature=+crt-static"]))?;
+    let agent = stripped(&setup::binaries()?.join("examples/sandboxed"))?;
+    let agent = fs::read(&agent).with_context(|| format!("reading {}", agent.display()))?;
+    pack(&[Image { arch: arch.name(), agent }], output)?;
     Ok(())
 }
 
-/// The image of this machine's architecture, not optimised.
-pub(crate) fn for_test(output: &Path) -> Result<()> {
-    let arches = [Arch::Amd64, Arch::Arm64].into_iter().filter(|arch| arch.is_here()).collect();
-    run(&Args { arches, output: Some(output.to_owned()), debug: true })
-}
-
 /// Builds the agent, static and without paths of this machine inside.
-fn agent(arch: Arch, debug: bool) -> Result<Vec<u8>> {
+fn agent(arch: Arch) -> Result<Vec<u8>> {
     println!("building the agent for {}, linked statically", arch.name());
     let home =
         std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
@@ -146,13 +156,8 @@ fn agent(arch: Arch, debug: bool) -> Result<Vec<u8>> {
         config = format!("target.{target}.linker={:?}", arch.linker());
         cargo.args(["--config", &config]);
     }
-    if !debug {
-        cargo.arg("--release");
-    }
-    setup::run(&mut cargo)?;
-    let profile = if debug { "debug" } else { "release" };
-    let built = build_ebpf::target()?.join(target).join(profile).join("egress-agent");
-    let agent = if debug { stripped(&built)? } else { built };
+    setup::run(cargo.arg("--release"))?;
+    let agent = build_ebpf::target()?.join(target).join("release/egress-agent");
     fs::read(&agent).with_context(|| format!("reading {}", agent.display()))
 }
 

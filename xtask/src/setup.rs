@@ -138,7 +138,24 @@ pub(crate) fn workspace() -> Result<PathBuf> {
 pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).current_dir(workspace()?);
+    // What `cargo run` told this program about itself: build scripts that look at it would run again, and all that
+    // depends on them be built again, whenever a person and this program build by turns.
+    for (name, _) in std::env::vars_os() {
+        let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start));
+        if name.to_str().is_some_and(told) {
+            cargo.env_remove(name);
+        }
+    }
+    if is_ci() {
+        // Nobody builds there twice, and half-built crates for a second time cost time and disk.
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
     Ok(cargo)
+}
+
+/// Whether this is a machine that tests what somebody pushed.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| ci != "false" && !ci.is_empty())
 }
 
 /// Folder of the binaries of a debug build.

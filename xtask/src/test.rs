@@ -3,7 +3,6 @@
 mod tally;
 
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 
@@ -41,38 +40,34 @@ enum Part {
 
 /// Runs them and says what they came to; a part that fails does not keep the next from running.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let began = Instant::now();
     let mut tally = Tally::default();
     match &args.part {
         Some(Part::Unit) => unit(&mut tally),
         Some(Part::Deploy) => install(&mut tally),
-        Some(Part::Fuzz(args)) => tally.lines("fuzz", fuzz::run(args)),
+        Some(Part::Fuzz(args)) => fuzz(&mut tally, args),
         Some(Part::Lab { args }) => lab(&mut tally, args),
         Some(Part::Probe) => probe(&mut tally),
-        Some(Part::Vm(args)) => tally.lines("other kernels", vm::run(args)),
+        Some(Part::Vm(args)) => other_kernels(&mut tally, args),
         None => {
-            step("programs of the machine");
+            tally.stage("programs of the machine");
             tally.one("programs of the machine", install_tools());
             // With the programs embedded, the tests of the probe have something to load.
-            step("eBPF programs");
+            tally.stage("eBPF programs");
             tally.one("eBPF programs", build_ebpf::run().map(drop));
             unit(&mut tally);
-            step("generated code");
+            tally.stage("generated code");
             tally.one("generated code", proto::run(true));
             install(&mut tally);
-            step("fuzz");
-            tally.lines("fuzz", fuzz::run(&fuzz::Args::default()));
+            fuzz(&mut tally, &fuzz::Args::default());
             lab(&mut tally, &[]);
-            step("other kernels");
-            tally.lines("other kernels", vm::run(&vm::Args::default()));
+            other_kernels(&mut tally, &vm::Args::default());
         }
     }
-    println!("\nall of it took {:.0} s", began.elapsed().as_secs_f64());
     tally.print();
     if !tally.good() {
         bail!("not all tests passed");
     }
-    if is_ci() && !tally.complete() {
+    if setup::is_ci() && !tally.complete() {
         bail!("skipped what must not be skipped in CI");
     }
     Ok(())
@@ -88,14 +83,23 @@ fn install_tools() -> Result<()> {
 }
 
 fn unit(tally: &mut Tally) {
-    step("format");
+    tally.stage("format");
     tally.one("format", cargo(&["fmt", "--all", "--check"]));
-    step("lints");
+    tally.stage("lints");
     let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     tally.one("lints", cargo(&lints));
-    step("unit tests");
+    tally.stage("unit tests, built");
+    // What does not build is told by the next stage.
+    let _ = cargo(&["test", "--workspace", "--no-run", "--quiet"]);
+    tally.stage("unit tests");
     match setup::cargo(&["test", "--workspace", "--no-fail-fast", "--quiet"]) {
-        Ok(mut tests) => tally.run("unit tests", &mut tests),
+        Ok(mut tests) => {
+            // Without it the browser's test says what it leaves out.
+            if let Ok(axe) = deploy::axe() {
+                tests.env("EGRESS_AXE", axe);
+            }
+            tally.run("unit tests", &mut tests);
+        }
         Err(error) => tally.one("unit tests", Err(error)),
     }
 }
@@ -106,16 +110,28 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 /// What a cluster installs.
 fn install(tally: &mut Tally) {
-    step("alert rules");
+    tally.stage("alert rules");
     tally.one("alert rules", deploy::alerts());
-    step("manifests");
+    tally.stage("manifests");
     tally.one("manifests", deploy::validate());
     tally.one("what follows from manifests", deploy::run(&deploy::Args { check: true }));
 }
 
+fn fuzz(tally: &mut Tally, args: &fuzz::Args) {
+    tally.stage("fuzzer, built");
+    let built = fuzz::build();
+    tally.stage("fuzz");
+    tally.lines("fuzz", built.and_then(|places| fuzz::run(&places, args)));
+}
+
+fn other_kernels(tally: &mut Tally, args: &vm::Args) {
+    tally.stage("other kernels");
+    tally.lines("other kernels", vm::run(args));
+}
+
 /// The probe's tests, with the eBPF programs inside. When everything runs they are among the unit tests.
 fn probe(tally: &mut Tally) {
-    step("kernel side");
+    tally.stage("kernel side");
     if !setup::is_root() {
         tally.skip(
             "probe",
@@ -135,7 +151,7 @@ fn probe(tally: &mut Tally) {
 }
 
 fn lab(tally: &mut Tally, args: &[String]) {
-    step("lab");
+    tally.stage("lab, built");
     if !setup::is_root() {
         tally.skip(
             "lab",
@@ -143,7 +159,9 @@ fn lab(tally: &mut Tally, args: &[String]) {
         );
         return;
     }
-    match prepare_lab(args) {
+    let prepared = prepare_lab(args);
+    tally.stage("lab");
+    match prepared {
         Ok(mut lab) => tally.run("lab", lab.args(args)),
         Err(error) => tally.one("lab", Err(error)),
     }
@@ -152,7 +170,10 @@ fn lab(tally: &mut Tally, args: &[String]) {
 /// Installs and builds what the lab needs, and for the sandbox where it is among the scenarios.
 fn prepare_lab(args: &[String]) -> Result<Command> {
     setup::ensure(setup::LAB)?;
-    setup::build()?;
+    build_ebpf::run()?;
+    println!("building the agent and the lab");
+    // With a test beside them, cargo builds them from what it built all tests from.
+    cargo(&["build", "--package", "egress-agent", "--package", "egress-lab", "--bins", "--test", "docs"])?;
     let mut lab = Command::new(setup::binaries()?.join("egress-lab"));
     let mut programs = vec![deploy::prometheus()?];
     let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
@@ -163,12 +184,4 @@ fn prepare_lab(args: &[String]) -> Result<Command> {
     }
     lab.arg("test").env("PATH", unpacked::path_with(&programs));
     Ok(lab)
-}
-
-fn step(what: &str) {
-    println!("\n--- {what}");
-}
-
-fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|ci| ci != "false" && !ci.is_empty())
 }

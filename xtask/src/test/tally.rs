@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -16,9 +17,17 @@ pub(super) struct Tally {
     /// Parts that failed, and what was skipped, in words.
     failures: Vec<String>,
     skips: Vec<String>,
+    /// Stages in order, and when each began.
+    stages: Vec<(&'static str, Instant)>,
 }
 
 impl Tally {
+    /// A stage begins, and the one before it is over.
+    pub(super) fn stage(&mut self, what: &'static str) {
+        println!("\n--- {what}");
+        self.stages.push((what, Instant::now()));
+    }
+
     /// Runs a part that counts its tests on standard output, which is passed on.
     pub(super) fn run(&mut self, what: &str, command: &mut Command) {
         let before = self.failed;
@@ -50,6 +59,7 @@ impl Tally {
 
     /// Prints the summary; its last line is the count.
     pub(super) fn print(&self) {
+        self.print_times(Instant::now());
         println!();
         for skip in &self.skips {
             println!("skipped {skip}");
@@ -68,6 +78,18 @@ impl Tally {
     /// Nothing was skipped.
     pub(super) const fn complete(&self) -> bool {
         self.skipped == 0
+    }
+
+    /// Where the time went.
+    fn print_times(&self, end: Instant) {
+        let ends = self.stages.iter().skip(1).map(|(_, began)| *began).chain([end]);
+        println!();
+        for ((what, began), ended) in self.stages.iter().zip(ends) {
+            println!("{:>5} s  {what}", (ended - *began).as_secs());
+        }
+        if let Some((_, first)) = self.stages.first() {
+            println!("{:>5} s  all of it", (end - *first).as_secs());
+        }
     }
 
     fn conclude(&mut self, what: &str, result: Result<()>, counted: bool) {
