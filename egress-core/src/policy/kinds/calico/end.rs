@@ -119,9 +119,10 @@ pub(super) fn in_any_domain(domains: &[String], names: &[String]) -> Truth {
     }
 }
 
-/// `*` stands for any text within the name.
+/// `*` stands for any text within the name; case and a dot at the end make no difference.
 pub(super) fn in_domain(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let plain = |text: &str| text.trim_end_matches('.').to_ascii_lowercase();
+    let (pattern, name) = (plain(pattern), plain(name));
     match pattern.split_once('*') {
         None => pattern == name,
         Some((before, after)) => {
