@@ -154,11 +154,16 @@ fn translation(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     }
 }
 
+/// How outlines of policies begin.
+const OUTLINES: &[&str] =
+    &["podSelector", "namespace ", "CiliumNetworkPolicy for ", "Calico NetworkPolicy for "];
+
 fn fix(out: &mut String, verdict: &Verdict, view: &View, pen: Pen) {
     let Some(fix) = &verdict.fix else { return };
     // A manifest goes with its outline, which says what is allowed and not that it is to be allowed.
-    let outline = fix.manifest.is_some() && fix.text.starts_with("podSelector");
-    let text = if outline { format!("Allow it explicitly:\n  {}", fix.text) } else { fix.text.clone() };
+    let outline = fix.manifest.is_some() && OUTLINES.iter().any(|start| fix.text.starts_with(start));
+    let lines: String = fix.text.lines().map(|line| format!("\n  {line}")).collect();
+    let text = if outline { format!("Allow it explicitly:{lines}") } else { fix.text.clone() };
     labelled(out, pen, "Fix", &text, Ink::Plain, view.width);
     let (Some(_), Some(command), State::Active) = (&fix.manifest, &view.fix_command, verdict.state) else {
         return;
