@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::tools;
 
 /// How long an agent may take to be ready. The budget for 250 pods is 2 s; a debug build on a busy machine is slower.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two questions whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(20);
 /// How long it may take to end after SIGTERM.

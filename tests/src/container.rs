@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::tools;
 
 /// How long containerd may take to listen.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What a container has unless it is dropped (containerd's `defaultUnixCaps`).
 const DEFAULT_CAPABILITIES: &[&str] = &[
     "CHOWN",

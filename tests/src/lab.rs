@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::topology::{self, PodNetns, Topology};
 
 /// How long a helper may take to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a program of the system may run.
 const PROGRAM_ENDS_WITHIN: Duration = Duration::from_secs(60);
 

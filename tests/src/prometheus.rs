@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::tools;
 
 /// How long it may take to start; it replays nothing and listens within a second.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two questions.
 const POLL: Duration = Duration::from_millis(100);
 

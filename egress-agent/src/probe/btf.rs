@@ -3,7 +3,10 @@
 //!
 //! Layout: `Documentation/bpf/btf.rst` of the kernel. Every index is checked: the file is input.
 
+use std::collections::HashMap;
+use std::ffi::CStr;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,6 +43,9 @@ pub(super) struct Btf {
     data: Vec<u8>,
     /// Byte offset in `data` of each type.
     types: Vec<u32>,
+    /// The first type of each kind that has a name, by that name's hash.
+    named: HashMap<(u32, u64), u32>,
+    hash: RandomState,
     strings: std::ops::Range<usize>,
     base: Option<Arc<Btf>>,
     /// Number of the first type in `types`.
@@ -97,11 +103,16 @@ impl Btf {
             Some(base) => (base.end_type(), base.end_string()),
             None => (1, 0),
         };
-        let mut btf = Self { data, types: Vec::new(), strings, base, first_type, first_string };
+        let (types, named, hash) = (Vec::new(), HashMap::new(), RandomState::new());
+        let mut btf = Self { data, types, named, hash, strings, base, first_type, first_string };
         let mut at = type_section.start;
         while at < type_section.end {
             let found = btf.type_at(at).ok_or("cut off in a type")?;
             let length = found.trailing().ok_or("a type of unknown kind")?;
+            if let Some(name) = btf.name(found.name).filter(|name| !name.is_empty()) {
+                let (key, id) = ((found.kind, btf.hash.hash_one(name)), btf.end_type());
+                btf.named.entry(key).or_insert(id);
+            }
             btf.types.push(u32::try_from(at).map_err(|_| "too large")?);
             at = found.rest + length;
         }
@@ -143,19 +154,21 @@ impl Btf {
         }
         let at = self.strings.start.checked_add((offset - self.first_string) as usize)?;
         let bytes = self.data.get(at..self.strings.end)?;
-        bytes.split(|byte| *byte == 0).next()
+        CStr::from_bytes_until_nul(bytes).ok().map(CStr::to_bytes)
     }
 
     fn text(&self, offset: u32) -> Option<&str> {
         std::str::from_utf8(self.name(offset)?).ok()
     }
 
-    /// The first type of one of these kinds with this name, in this file or the one below.
+    /// The first type of one of these kinds with this name, in this file or the one below. A name whose hash another
+    /// one had first is absent, which is safe.
     fn find(&self, name: &str, kinds: &[u32]) -> Option<u32> {
-        let own = self.types.iter().zip(self.first_type..).find_map(|(at, id)| {
-            let found = self.type_at(*at as usize)?;
-            (kinds.contains(&found.kind) && self.name(found.name)? == name.as_bytes()).then_some(id)
-        });
+        let hash = self.hash.hash_one(name.as_bytes());
+        let ids = kinds.iter().filter_map(|kind| self.named.get(&(*kind, hash)).copied());
+        let is_it =
+            |id: &u32| self.get(*id).and_then(|(_, found)| self.name(found.name)) == Some(name.as_bytes());
+        let own = ids.filter(is_it).min();
         own.or_else(|| self.base.as_deref()?.find(name, kinds))
     }
 

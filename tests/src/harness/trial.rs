@@ -15,9 +15,9 @@ use crate::process::{Line, Process};
 use crate::scenario::{Health, Run, Scenario};
 
 /// How long a verdict is waited for after its traffic has ended.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// A verdict fails by its time only beyond this multiple of what is promised.
-const SLACK: u32 = 4;
+const SLACK: u32 = 10;
 
 /// Every pod of the lab.
 const PODS: [&str; 3] = ["default/api-client", "default/api-server", "kube-system/coredns"];

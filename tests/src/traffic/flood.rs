@@ -17,6 +17,9 @@ pub struct Args {
     /// How many.
     #[arg(long, default_value_t = 200_000)]
     pub count: u64,
+    /// Number of the first: the same number is the same SYN, sent again.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
 }
 
 /// SYNs a system call.
@@ -51,7 +54,8 @@ fn flood(args: &Args) -> Result<u64> {
     let mut sent = 0;
     while sent < args.count {
         let now = usize::try_from(args.count - sent).unwrap_or(BATCH).min(BATCH);
-        let mut packets: Vec<_> = (0..now as u64).map(|n| syn(source, args.peer, sent + n)).collect();
+        let mut packets: Vec<_> =
+            (0..now as u64).map(|n| syn(source, args.peer, args.first + sent + n)).collect();
         sent += send(&socket, args.peer, &mut packets)?;
     }
     Ok(sent)

@@ -28,11 +28,15 @@ fn dropped(case: &Case<'_>, drop: &DropSeen) -> Judgement {
         _ => format!("the {} to", case.packet_word()),
     };
     let did = if reject::answer(case).is_some() { "rejected" } else { "dropped" };
+    let place = match drop.site {
+        // Who it was says it already.
+        DropSite::Filter(FilterKind::Cgroup) => String::new(),
+        _ => format!(" at {}", place::words(case, drop)),
+    };
     let summary = format!(
-        "{} {did} {what} {} at {}{}; Kubernetes policies allow this{}.",
+        "{} {did} {what} {}{place}{}; Kubernetes policies allow this{}.",
         who(case, drop, stage),
         case.target(),
-        place::words(case, drop),
         by(case, drop),
         as_of(case),
     );

@@ -109,8 +109,12 @@ fn is_netfilter(drop: &DropSeen) -> bool {
 /// The netfilter hook, as far as the packet and the filters that are there tell it.
 pub(in crate::verdict) fn hook(case: &Case<'_>, drop: &DropSeen) -> Hook {
     match drop.site {
-        // Routing, neighbours, queues and sockets are no netfilter hook.
-        DropSite::Route
+        // Programs at devices and groups, routing, neighbours, queues and sockets are no netfilter hook.
+        DropSite::Filter(
+            FilterKind::Xdp | FilterKind::TcIngress | FilterKind::TcEgress | FilterKind::Cgroup,
+        )
+        | DropSite::Ipsec
+        | DropSite::Route
         | DropSite::ReversePath
         | DropSite::Martian
         | DropSite::Neighbour

@@ -1,7 +1,7 @@
 //! `unknown`: a real failure that no cause explains, with the kernel's own words.
 
 use super::{hairpin, place};
-use crate::decode::DropSeen;
+use crate::decode::{DropSeen, DropSite};
 use crate::flow::Outcome;
 use crate::policy::Decision;
 use crate::verdict::case::Case;
@@ -18,6 +18,11 @@ fn known(drop: &DropSeen) -> Option<&'static str> {
     } else if drop.reason.starts_with("TCP_MD5") || drop.reason.starts_with("TCP_AO") {
         Some(
             "the receiver's socket wants signed segments (TCP-MD5, TCP-AO) and this one is not signed as agreed",
+        )
+    } else if drop.site == DropSite::Ipsec {
+        Some(
+            "an IPsec policy blocks it, or wants it encrypted and there is no state (no key) to do it with, or it came \
+             unencrypted where it must not: ip xfrm policy and ip xfrm state tell which",
         )
     } else if drop.function.starts_with("nf_queue") {
         Some(

@@ -11,7 +11,7 @@ use crate::lab::{Lab, Place};
 use crate::plan;
 
 /// How long something that must come may take.
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) fn check() -> Check {
     Check {

@@ -38,7 +38,7 @@ fn run() -> Result<String> {
     let (mut connected, began) = (0, Instant::now());
     while began.elapsed() < WATCHED {
         let dial = ["connect", "203.0.113.4:443", "--timeout", "2"];
-        let outcome = lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(10))?;
+        let outcome = lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(30))?;
         ensure!(outcome.outcome == "connected", "healthy traffic itself fails: {outcome:?}");
         connected += 1;
         std::thread::sleep(Duration::from_millis(500));

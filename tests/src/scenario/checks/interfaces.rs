@@ -25,8 +25,8 @@ fn run() -> Result<String> {
     let agent = Agent::start(&lab, &[])?;
     let follower = agent.follow("default/api-client")?;
     let dial = ["connect", "203.0.113.4:443", "--timeout", "0.5"];
-    lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(10))?;
-    let first = follower.line(Instant::now() + Duration::from_secs(2));
+    lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(30))?;
+    let first = follower.line(Instant::now() + Duration::from_secs(20));
     first.with_context(|| format!("no verdict: {}", agent.errors()))?;
 
     filters(&agent)?;

@@ -41,7 +41,7 @@ fn apart() -> Result<String> {
     ensure!(bpf::tcx(&two.node, &two.client().device)?.0.is_empty(), "it was detached and is still there");
     for (lab, wanted) in [(&one, "timeout"), (&two, "connected")] {
         let args = ["connect", "203.0.113.4:443", "--timeout", "0.5"];
-        let outcome = lab.run(Place::Client, &args)?.outcome(Duration::from_secs(10))?;
+        let outcome = lab.run(Place::Client, &args)?.outcome(Duration::from_secs(30))?;
         ensure!(outcome.outcome == wanted, "{}: {outcome:?}, not {wanted}", lab.tag());
     }
     let tags = [one.tag().to_owned(), two.tag().to_owned()];
@@ -62,7 +62,7 @@ fn ended(signal: libc::c_int) -> Result<String> {
     let tag = name.trim_end_matches("-node").to_owned();
     ensure!(Path::new("/run/netns").join(&name).exists(), "{name} is not there");
     lab.signal(signal)?;
-    lab.finish(Duration::from_secs(10))?;
+    lab.finish(Duration::from_secs(30))?;
     if signal == libc::SIGKILL {
         ensure!(Path::new("/run/netns").join(&name).exists(), "{name} is gone without a sweep");
         cleanup::sweep();

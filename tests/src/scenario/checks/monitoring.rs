@@ -23,9 +23,9 @@ const WINDOW: &str = "8s";
 /// The agent speaks of drift once policies have been as they are for ten seconds.
 const SETTLED: Duration = Duration::from_secs(11);
 /// How long an alert may take to come, the agent's and Prometheus' second included.
-const FIRES_WITHIN: Duration = Duration::from_secs(15);
+const FIRES_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to go: the window, and what the scrapes add.
-const RESOLVES_WITHIN: Duration = Duration::from_secs(30);
+const RESOLVES_WITHIN: Duration = Duration::from_secs(90);
 
 pub(super) fn check() -> Check {
     Check {

@@ -110,8 +110,8 @@ fn node(name: &str, pod: &str) -> Result<(Lab, Agent)> {
     let agent = Agent::start_as(&lab, name, &[])?;
     let follower = agent.follow(&format!("default/{pod}"))?;
     lab.run(Place::Client, &["connect", "203.0.113.4:443", "--timeout", "0.5"])?
-        .outcome(Duration::from_secs(10))?;
-    let line = follower.line(Instant::now() + Duration::from_secs(10));
+        .outcome(Duration::from_secs(30))?;
+    let line = follower.line(Instant::now() + Duration::from_secs(30));
     line.with_context(|| format!("no verdict on {name}: {}", agent.errors()))?;
     Ok((lab, agent))
 }

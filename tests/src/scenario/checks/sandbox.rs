@@ -17,7 +17,7 @@ use crate::tools;
 /// Folder with `base.json` and `image.tar`, which `cargo xtask` prepares.
 const PREPARED: &str = "EGRESS_DEPLOY";
 /// How long the agent may take to say what it must.
-const SAYS_WITHIN: Duration = Duration::from_secs(30);
+const SAYS_WITHIN: Duration = Duration::from_secs(60);
 /// Numbers of the capabilities (`include/uapi/linux/capability.h`).
 const NUMBERS: &[(&str, u32)] =
     &[("NET_ADMIN", 12), ("SYS_PTRACE", 19), ("SYS_ADMIN", 21), ("SYSLOG", 34), ("PERFMON", 38), ("BPF", 39)];
@@ -55,7 +55,7 @@ fn run() -> Result<String> {
     let resident = confined(container.pid()?, pod)?;
     verdict(&lab)?;
     container.terminate()?;
-    let (_, status) = container.process.finish(Duration::from_secs(10))?;
+    let (_, status) = container.process.finish(Duration::from_secs(60))?;
     ensure!(status.success(), "SIGTERM ended it with {status}: {}", container.process.errors());
     drop(container);
 
@@ -160,7 +160,7 @@ fn confined(pid: u32, pod: &Value) -> Result<u64> {
 /// The blocked pod dials, and the agent in the container says why it fails.
 fn verdict(lab: &Lab) -> Result<()> {
     let dial = ["connect", "203.0.113.4:443", "--timeout", "0.5"];
-    let outcome = lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(10))?;
+    let outcome = lab.run(Place::Client, &dial)?.outcome(Duration::from_secs(30))?;
     ensure!(outcome.outcome == "timeout", "the blocked pod's traffic: {outcome:?}");
     let server = format!("unix:{}", lab.folder().join("node/run/egress-agent/agent.sock").display());
     let deadline = Instant::now() + SAYS_WITHIN;
