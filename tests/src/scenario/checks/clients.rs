@@ -66,7 +66,7 @@ fn run() -> Result<String> {
         lab.run(Place::Client, &["connect", &peer, "--timeout", "0.1"])?.outcome(Duration::from_secs(10))?;
     }
     // What is set up once is there: for asking, for TLS, for a refused connection and a flood.
-    flood(&lab, &agent, DROPS)?;
+    flood(&lab, &agent, 0, DROPS)?;
     ensure!(agent.query(&[])?.len() >= usize::from(FAILURES), "the failures made no verdicts");
     stranger(guarded, &pki, None)?;
     Connection::open(open, 0).and_then(|mut client| client.call(1, QUERY, FOLLOW))?;
@@ -113,7 +113,7 @@ fn attack(lab: &Lab, agent: &Agent, (open, guarded): (SocketAddr, SocketAddr), p
                 stranger(guarded, pki, Some("other"))
             })
         });
-        let counts = flood(lab, agent, DROPS)?;
+        let counts = flood(lab, agent, DROPS, DROPS)?;
         let answer = agent.query(&["--limit", "3"])?;
         ensure!(answer.len() == 3, "{} verdicts while bad clients are there", answer.len());
         for client in clients {

@@ -84,8 +84,9 @@ fn privileges() -> Result<String> {
     let lab = Lab::bare(Topology::Routed)?;
     // Where the binary lies may be closed to others.
     let copy = lab.folder().join("egress-agent");
-    fs::copy(agent::binary()?, &copy).context("copying the agent")?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    // Copied by a process of its own: a file that this one had open for writing may still be, in a child that another
+    // thread has just forked, and cannot be started then.
+    tools::run(Command::new("install").args(["--mode", "755"]).arg(agent::binary()?).arg(&copy), &[])?;
     // Only privileges are missing, not a place for the socket.
     std::os::unix::fs::chown(lab.folder(), Some(NOBODY), Some(NOBODY))?;
     let mut command = Command::new(&copy);
