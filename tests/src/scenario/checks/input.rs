@@ -1,9 +1,7 @@
 //! Bad input: one clear line that names the thing, exit 1 or 2, never a panic.
 
-use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +13,7 @@ use crate::agent;
 use crate::lab::Lab;
 use crate::plan::NODE_NAME;
 use crate::process::Process;
+use crate::tools;
 use crate::topology::Topology;
 
 /// Nobody's user id.
