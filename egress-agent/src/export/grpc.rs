@@ -7,6 +7,7 @@ mod bytes;
 mod client;
 mod convert;
 pub(crate) mod fuzzing;
+mod handshakes;
 mod listen;
 #[expect(unreachable_pub, reason = "generated code makes everything public; it is used in this module only")]
 mod proto;

@@ -1,6 +1,7 @@
 //! Connections as they come in: so many at a time, each soon with something to say, over TLS where that is asked for.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,12 +10,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::handshakes::Handshakes;
 use super::listen::Socket;
 use super::tls::{self, ServerTls};
 
@@ -61,11 +62,16 @@ pub(super) fn incoming(
     ReceiverStream::new(receiver)
 }
 
+/// Takes connections. Where nobody has to show who they are, a connection has a place before it is taken; over TLS only
+/// after that, because strangers may come in any number.
 async fn accept(socket: &Socket, tls: Option<Arc<ServerTls>>, sender: mpsc::Sender<io::Result<Connection>>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut handshakes = JoinSet::new();
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        while handshakes.try_join_next().is_some() {}
+    let mut handshakes = Handshakes::default();
+    loop {
+        let place = match &tls {
+            Some(_) => None,
+            None => Arc::clone(&places).acquire_owned().await.ok(),
+        };
         let stream = match socket.accept().await {
             Ok(stream) => stream,
             Err(error) => {
@@ -74,24 +80,26 @@ async fn accept(socket: &Socket, tls: Option<Arc<ServerTls>>, sender: mpsc::Send
                 continue;
             }
         };
-        match (stream, &tls) {
-            (Accepted::Tcp(stream), Some(tls)) => {
-                let (acceptor, sender) = (TlsAcceptor::from(tls.config()), sender.clone());
-                handshakes.spawn(async move {
-                    match timeout(PATIENCE, shake_hands(acceptor, stream)).await {
+        let io: Box<dyn Stream> = match (stream, &tls) {
+            (Accepted::Tcp(stream, from), Some(tls)) => {
+                let shaken = shake_hands(TlsAcceptor::from(tls.config()), stream, Arc::clone(&places));
+                let sender = sender.clone();
+                handshakes.begin(from.ip(), async move {
+                    match timeout(PATIENCE, shaken).await {
                         // The server may have ended.
-                        Ok(Ok((io, peer))) => drop(sender.send(Ok(Connection::new(io, peer, place))).await),
+                        Ok(Ok(connection)) => drop(sender.send(Ok(connection)).await),
                         Ok(Err(error)) => tracing::debug!("a client without TLS as it should be: {error}"),
                         Err(_) => tracing::debug!("a client that does not shake hands"),
                     }
                 });
+                continue;
             }
-            (Accepted::Tcp(stream), None) => {
-                drop(sender.send(Ok(Connection::new(Box::new(stream), Peer::default(), place))).await);
-            }
-            (Accepted::Unix(stream), _) => {
-                drop(sender.send(Ok(Connection::new(Box::new(stream), Peer::default(), place))).await);
-            }
+            (Accepted::Tcp(stream, _), None) => Box::new(stream),
+            (Accepted::Unix(stream), _) => Box::new(stream),
+        };
+        let Some(place) = place else { return };
+        if sender.send(Ok(Connection::new(io, Peer::default(), place))).await.is_err() {
+            return;
         }
     }
 }
@@ -100,15 +108,21 @@ async fn accept(socket: &Socket, tls: Option<Arc<ServerTls>>, sender: mpsc::Send
 pub(super) enum Accepted {
     /// Of a Unix socket.
     Unix(tokio::net::UnixStream),
-    /// Of a port.
-    Tcp(TcpStream),
+    /// Of a port, and who is at the other end.
+    Tcp(TcpStream, SocketAddr),
 }
 
-async fn shake_hands(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<(Box<dyn Stream>, Peer)> {
+/// A connection whose other end has shown a certificate of the authority, once there is a place for it.
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    places: Arc<Semaphore>,
+) -> io::Result<Connection> {
     let stream = acceptor.accept(stream).await?;
     let certificates = stream.get_ref().1.peer_certificates();
     let names = certificates.and_then(<[_]>::first).map(|own| tls::names(own)).unwrap_or_default();
-    Ok((Box::new(stream), Peer { names: Some(Arc::new(names)) }))
+    let place = places.acquire_owned().await.map_err(io::Error::other)?;
+    Ok(Connection::new(Box::new(stream), Peer { names: Some(Arc::new(names)) }, place))
 }
 
 impl Connection {

@@ -59,9 +59,9 @@ impl Socket {
         match self {
             Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream))
+                Ok(Accepted::Tcp(stream, from))
             }
         }
     }

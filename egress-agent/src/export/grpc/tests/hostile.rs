@@ -327,3 +327,21 @@ async fn a_connection_that_says_nothing_or_nonsense_is_closed() {
         assert!(closed.is_ok(), "still open");
     }
 }
+
+#[tokio::test]
+async fn strangers_that_never_shake_hands_keep_no_client_out() {
+    let server = Guarded::start(&[]).await;
+    let Address::Tcp { port, .. } = server.address else { panic!("not a port") };
+    // More than get through in the time that a client is patient, if each was waited for.
+    let mut strangers = Vec::new();
+    for number in 0..400 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let from = if number % 2 == 0 { "127.0.0.2:0" } else { "127.0.0.1:0" };
+        socket.bind(from.parse().unwrap()).unwrap();
+        strangers.push(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
+    }
+    let jane = server.authority.issue("jane", 2100);
+    let answer = tokio::time::timeout(Duration::from_secs(20), server.ask(Some(jane))).await;
+    assert_eq!(answer.expect("not let in"), Ok(7));
+    drop(strangers);
+}
