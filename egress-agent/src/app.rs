@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use egress_core::capture::Capture;
+use egress_core::cluster::ClusterChange;
 use egress_core::history::in_order_of_repair;
 use egress_core::identity::ClusterIndex;
 use egress_core::time::Mono;
@@ -17,7 +18,11 @@ use crate::answers::{ExplainError, ExplainRequest, Explanation};
 use crate::cgroups::{self, Roots};
 use crate::cli::args::{CleanupArgs, DoctorArgs, RecordArgs, ReplayArgs, RunArgs, Sources};
 use crate::host;
-use crate::k8s::{Source, api::ApiSource, files::FileSource};
+use crate::k8s::{
+    Problem, Source,
+    api::{ApiSource, Snapshot},
+    files::FileSource,
+};
 use crate::netlink::netns::Netns;
 use crate::probe::{self, ProbeOptions};
 use crate::status::AgentStatus;
@@ -104,14 +109,34 @@ pub fn cleanup(args: &CleanupArgs) -> Result<Vec<String>> {
 ///
 /// The files cannot be read, or the question cannot be answered from them.
 pub fn explain(cluster_state: &[PathBuf], request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-    let files = FileSource::load(cluster_state).map_err(|problems| {
-        ExplainError::Failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
+    let files = FileSource::load(cluster_state).map_err(|problems| unreadable(&problems))?;
     let mut index = ClusterIndex::new("");
     for change in files.changes() {
         index.apply(change, Mono(0));
     }
     answer::explain(&index, request)
+}
+
+/// `explain` from what was read of a cluster, as if the manifests `with` had been applied to it.
+///
+/// # Errors
+///
+/// The manifests cannot be read, or the question cannot be answered.
+pub fn explain_snapshot(snapshot: Snapshot, with: &[PathBuf]) -> Result<Explanation, ExplainError> {
+    let Snapshot { mut index, request, unseen } = snapshot;
+    let changed = FileSource::objects(with).map_err(|problems| unreadable(&problems))?;
+    let names: Vec<String> = changed.iter().map(|object| object.reference().to_string()).collect();
+    for object in changed {
+        index.apply(ClusterChange::Apply { object }, Mono(0));
+    }
+    let mut explanation = answer::explain(&index, &request)?;
+    let applied = (!with.is_empty()).then(|| format!("as if these were applied: {}", names.join(", ")));
+    let notes = applied.into_iter().chain(unseen).chain(std::mem::take(&mut explanation.notes)).collect();
+    Ok(Explanation { notes, ..explanation })
+}
+
+fn unreadable(problems: &[Problem]) -> ExplainError {
+    ExplainError::Failed(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 /// The source of cluster state: the files that the flags name, else the API server of the cluster or the kubeconfig.

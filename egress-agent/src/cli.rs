@@ -22,7 +22,7 @@ pub use exit::Failure;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 use egress_core::verdict::Verdict;
 
 use args::{Cli, Command};
@@ -34,8 +34,7 @@ pub fn main() -> ExitCode {
     crate::host::keep_one_heap();
     let arguments: Vec<_> = std::env::args_os().collect();
     let program = terminal::program(arguments.first().map(AsRef::as_ref));
-    let command = Cli::command().name(program).bin_name(program);
-    let parsed = command.try_get_matches_from(&arguments);
+    let parsed = args::command(program).try_get_matches_from(&arguments);
     let (cli, matches) = match parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches))) {
         Ok(parsed) => parsed,
         Err(error) => {

@@ -5,6 +5,7 @@
 mod answer;
 mod ends;
 mod error;
+mod mention;
 mod notes;
 mod range;
 mod render;
@@ -14,5 +15,6 @@ mod workload;
 
 pub use answer::{ExplainRequest, Explanation, explain};
 pub use error::ExplainError;
+pub use mention::{Mention, qualified};
 pub use range::PartView;
 pub use render::render;

@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod protocol;
 pub mod reach;
+pub mod similar;
 pub mod sockets;
 pub mod tally;
 pub mod time;

@@ -1,13 +1,20 @@
 //! What answers a question: one agent, or several through the API server.
 
-use std::io::Write;
-
 use super::args::QueryArgs;
 use super::connect::{self, Way};
 use super::exit::Failure;
 use super::reach::{self, Fan, Plan};
 use super::target::{self, Asked};
 use crate::export::grpc::{QueryMessage, QueryMessages, QueryOptions};
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Of an agent.
+    Message(QueryMessage),
+    /// About the asking itself, for whoever waits: how far it is, who does not answer.
+    Note(String),
+}
 
 /// An answer as it comes in.
 pub(super) enum Answer {
@@ -45,11 +52,11 @@ impl Answer {
         }
     }
 
-    /// The next message; `None` when the answer is complete. Progress goes to `err`.
-    pub(super) async fn next(&mut self, err: &mut dyn Write) -> Result<Option<QueryMessage>, Failure> {
+    /// What comes next; `None` when the answer is complete. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Result<Option<Told>, Failure> {
         match self {
-            Self::One(messages) => Ok(messages.next().await?),
-            Self::Many(fan) => Ok(fan.next(err).await?),
+            Self::One(messages) => Ok(messages.next().await?.map(Told::Message)),
+            Self::Many(fan) => Ok(fan.next().await),
         }
     }
 

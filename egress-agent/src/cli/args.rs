@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use egress_core::history::ToFilter;
 use egress_core::protocol::Protocol;
 use egress_core::verdict::Cause;
@@ -38,6 +38,39 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The command line of a program that is called so.
+#[must_use]
+pub fn command(program: &'static str) -> clap::Command {
+    let examples = |text: &str| text.replace("PROGRAM", program);
+    Cli::command()
+        .name(program)
+        .bin_name(program)
+        .mut_subcommand("query", |query| query.after_help(examples(QUERY_EXAMPLES)))
+        .mut_subcommand("explain", |explain| explain.after_help(examples(EXPLAIN_EXAMPLES)))
+}
+
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  PROGRAM query api-client
+  PROGRAM query -n shop deploy/web --since 1h
+  PROGRAM query -A --cause policy-drop
+  PROGRAM query ns/shop --follow
+  PROGRAM query api-client --fix | kubectl apply -f -
+
+Exit status:
+  0 answered, 1 failed, 2 usage, 3 no such pod, 4 unreachable, 5 partial";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  PROGRAM explain --from web --to 203.0.113.4 --port 443
+  PROGRAM explain --from deploy/shop/web --to db.data.svc --port 5432
+  PROGRAM explain --from web --to db --port 5432 --with changed.yaml
+  PROGRAM explain --from web --to api.example.com --port 443 \\
+      --dns api.example.com=203.0.113.4
+
+Exit status:
+  0 answered, 1 failed, 2 usage, 3 no such pod or Service, 4 unreachable";
+
 /// When answers have colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -57,7 +90,7 @@ pub enum Command {
     Run(RunArgs),
     /// Why did a pod's connections fail? Asks the agent for its verdicts.
     Query(QueryArgs),
-    /// What would the policies say of a connection? From a running agent, or from files before they are applied.
+    /// What would the policies say of a connection? From the cluster as it is, also before a policy is applied.
     Explain(ExplainArgs),
     /// What the agent sees and what it does not: hooks, pods, counts, losses.
     Status(StatusArgs),
@@ -222,7 +255,8 @@ impl RunArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServerArgs {
     /// The agent to ask: unix:PATH or host:port. Without it: the agent's socket, where there is one; else the agents of
-    /// the kubeconfig's cluster, through its API server; else 127.0.0.1:50051.
+    /// the kubeconfig's cluster, through its API server; else 127.0.0.1:50051. (`explain` reads the cluster itself,
+    /// wherever one is at hand.)
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["node", "context", "kubeconfig", "agent_namespace"])]
     pub server: Option<Address>,
     /// Ask the agent of this node, through the API server.
@@ -298,6 +332,9 @@ pub struct QueryArgs {
     /// Namespace of the pod [default: that of the kubeconfig's context, then default].
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,
+    /// Every pod of the cluster, on all nodes.
+    #[arg(short = 'A', long, conflicts_with_all = ["target", "namespace"])]
+    pub all_namespaces: bool,
     /// Only failures of the last while: 30s, 15m, 2h, 1d, 1h30m.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub since: Option<Duration>,
@@ -327,22 +364,30 @@ pub struct QueryArgs {
 /// `explain`
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// Who connects: [NS/]POD or an address.
+    /// Who connects: [NS/]POD, TYPE/[NS/]NAME (deploy, sts, ds, rs, job, cj), an address or a range of them.
     #[arg(long, value_name = "[NS/]POD|IP")]
     pub from: String,
-    /// To whom: [NS/]POD, an address, or [NS/]SERVICE.
+    /// To whom: the same, or [NS/]SERVICE, a Service's DNS name, or a name given by --dns.
     #[arg(long, value_name = "[NS/]POD|IP|SERVICE")]
     pub to: String,
+    /// Namespace of what is named without one [default: that of the kubeconfig's context].
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
     /// Destination port.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// Protocol.
     #[arg(long, value_name = "PROTOCOL", default_value = "TCP", value_parser = protocols())]
     pub protocol: Protocol,
-    /// Ask these files or folders instead of a running agent. May be repeated: objects of later ones replace those of
-    /// the same name in earlier ones, so that a changed policy can stand behind an export of the cluster.
-    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, conflicts_with = "server")]
+    /// Read the cluster from these files or folders (what `kubectl get … -o yaml` prints) instead of its API server. May
+    /// be repeated: objects of later ones replace those of the same name in earlier ones.
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath,
+          conflicts_with_all = ["server", "node", "context", "kubeconfig"])]
     pub cluster_state: Vec<PathBuf>,
+    /// Answer as if these manifests had been applied to the cluster: their objects replace those of the same name. May be
+    /// repeated. Nothing is written.
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, conflicts_with_all = ["server", "node"])]
+    pub with: Vec<PathBuf>,
     /// Take a name to mean this address. May be repeated.
     #[arg(long, value_name = "NAME=IP", value_parser = parse_dns)]
     pub dns: Vec<(String, IpAddr)>,

@@ -5,6 +5,7 @@ use std::io;
 use super::config::Problems;
 use crate::answers::ExplainError;
 use crate::export::grpc::{Address, ClientError};
+use crate::k8s::api::SnapshotError;
 
 /// Why a command failed: one line (of a settings file one for each thing), and the exit status that goes with it.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum Failure {
         /// Why not there.
         port_error: String,
     },
-    /// No agent answers, through the API server; says which and why.
+    /// No agent answers, through the API server, or the API server does not; says which and why.
     #[error("{0}")]
     NoAgent(String),
     /// Some node did not answer; says which and why.
@@ -82,6 +83,18 @@ impl From<ExplainError> for Failure {
             ExplainError::NotFound(what) => Self::NotFound(what),
             ExplainError::Invalid(why) => Self::Usage(why),
             ExplainError::Failed(_) | ExplainError::Stopped => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Question(why) => Self::Usage(why),
+            SnapshotError::Unreachable { .. } => Self::NoAgent(error.to_string()),
+            SnapshotError::Unauthorized(_) | SnapshotError::Forbidden(_) | SnapshotError::Failed { .. } => {
+                Self::Failed(error.to_string())
+            }
         }
     }
 }

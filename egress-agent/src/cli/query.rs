@@ -7,7 +7,7 @@ use egress_core::history::{PodFilter, in_order_of_repair};
 use egress_core::verdict::{State, Verdict};
 use serde::Serialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, Told};
 use super::args::{Output, QueryArgs};
 use super::exit::Failure;
 use super::live::Live;
@@ -30,14 +30,15 @@ pub(super) async fn query(args: &QueryArgs, ui: &mut Ui<'_>) -> Result<(), Failu
         return follow(&mut answer, args, &asked, command, ui).await;
     }
     let mut verdicts = Vec::new();
-    while let Some(message) = answer.next(ui.err).await? {
-        match message {
-            QueryMessage::Watched(status) => {
+    while let Some(told) = answer.next().await? {
+        match told {
+            Told::Message(QueryMessage::Watched(status)) => {
                 tell_watched(&status, ui)?;
                 watched = Some(status);
             }
-            QueryMessage::Verdict(verdict) => verdicts.push(*verdict),
-            QueryMessage::EndOfHistory | QueryMessage::Lagged(_) => {}
+            Told::Message(QueryMessage::Verdict(verdict)) => verdicts.push(*verdict),
+            Told::Message(QueryMessage::EndOfHistory | QueryMessage::Lagged(_)) => {}
+            Told::Note(text) => note(&text, ui)?,
         }
     }
     let outcome = answer.outcome(&asked.words);
@@ -117,16 +118,27 @@ async fn follow(
     let mut clock = tokio::time::interval(REDRAW);
     let drawn = ui.live && matches!(args.output, Output::Table | Output::Wide);
     loop {
-        let message = tokio::select! {
-            message = answer.next(ui.err) => message?,
+        let told = tokio::select! {
+            told = answer.next() => told?,
             _ = clock.tick(), if drawn && !in_history => {
                 (view.now, view.width) = (now(), terminal::width());
                 live.draw(&view, ui)?;
                 continue;
             }
         };
-        let Some(message) = message else { break };
         view.now = now();
+        let message = match told {
+            None => break,
+            Some(Told::Message(message)) => message,
+            Some(Told::Note(text)) if drawn && !in_history => {
+                live.note(&text, &view, ui)?;
+                continue;
+            }
+            Some(Told::Note(text)) => {
+                note(&text, ui)?;
+                continue;
+            }
+        };
         match message {
             QueryMessage::Watched(status) => tell_watched(&status, ui)?,
             QueryMessage::Verdict(verdict) if in_history => history.push(*verdict),
@@ -201,6 +213,11 @@ fn print_fixes(verdicts: &[Verdict], ui: &mut Ui<'_>) -> Result<(), Failure> {
         writeln!(ui.err, "there is nothing that applying a policy would fix")?;
     }
     Ok(())
+}
+
+fn note(text: &str, ui: &mut Ui<'_>) -> Result<(), Failure> {
+    writeln!(ui.err, "{text}")?;
+    Ok(ui.err.flush()?)
 }
 
 fn tell_watched(status: &AgentStatus, ui: &mut Ui<'_>) -> Result<(), Failure> {

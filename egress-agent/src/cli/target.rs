@@ -71,6 +71,13 @@ impl FromStr for Target {
         if !valid(name) || first.is_some_and(|first| !valid(first)) {
             return Err(format!("\"{text}\" is not POD, NS/POD or TYPE/NAME: pod, deploy, sts, ds, job, ns"));
         }
+        // As kubectl prints names: deployment.apps/web.
+        let first = first.map(|kind| {
+            ["apps", "batch"]
+                .iter()
+                .find_map(|group| kind.strip_suffix(&format!(".{group}")[..]))
+                .unwrap_or(kind)
+        });
         match first {
             None | Some("pod" | "pods" | "po") => Ok(Self::Pod { namespace: None, name: name.to_owned() }),
             Some("ns" | "namespace" | "namespaces") => Ok(Self::Namespace(name.to_owned())),
@@ -138,6 +145,7 @@ mod tests {
         assert!(filter("a/x", Some("b")).unwrap_err().contains("which one"));
         assert!(filter("deploy/x", None).unwrap_err().contains("API server"));
         assert_eq!("sts/x".parse::<Target>(), Ok(workload(Workload::StatefulSet, "x")));
+        assert_eq!("deployment.apps/x".parse::<Target>(), Ok(workload(Workload::Deployment, "x")));
         for text in ["", "/", "a/", "/x", "a/b/c", "A", "x y", "x\u{1b}[0m"] {
             assert!(filter(text, None).unwrap_err().contains("is not POD"), "{text}");
         }

@@ -27,6 +27,8 @@ pub(super) struct Ui<'a> {
     pub(super) color: bool,
     /// The standard output is a terminal that can move its cursor.
     pub(super) live: bool,
+    /// The standard error is such a terminal: progress can be told and taken away again.
+    pub(super) err_live: bool,
     /// How this program is called: `egress-agent` or `kubectl egress`.
     pub(super) program: &'static str,
 }
@@ -41,6 +43,7 @@ impl<'a> Ui<'a> {
     ) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let live = std::io::stdout().is_terminal() && !dumb;
+        let err_live = std::io::stderr().is_terminal() && !dumb;
         // https://no-color.org: set and not empty, whatever it says.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let color = match color {
@@ -48,13 +51,13 @@ impl<'a> Ui<'a> {
             Color::Always => true,
             Color::Never => false,
         };
-        Self { out, err, width: width(), color, live, program }
+        Self { out, err, width: width(), color, live, err_live, program }
     }
 
     /// Outputs that a test reads.
     #[cfg(test)]
     pub(super) fn for_tests(out: &'a mut dyn Write, err: &'a mut dyn Write, width: usize) -> Self {
-        Self { out, err, width, color: false, live: false, program: "kubectl egress" }
+        Self { out, err, width, color: false, live: false, err_live: false, program: "kubectl egress" }
     }
 }
 

@@ -15,8 +15,10 @@ mod follow;
 mod hub;
 mod kinds;
 mod object;
+mod pages;
 mod peers;
 mod run;
+mod snapshot;
 mod split;
 mod standing;
 #[cfg(test)]
@@ -33,8 +35,10 @@ use tokio::sync::oneshot;
 use super::SourceEvent;
 use crate::host;
 pub use connect::ConnectError;
+pub(in crate::k8s) use connect::{is_in_cluster, of_kubeconfig};
 use hub::Hub;
 pub use peers::PeerAsker;
+pub use snapshot::{Cluster, Progress, Snapshot, SnapshotError};
 
 /// An API server that is to be followed.
 pub struct ApiSource {

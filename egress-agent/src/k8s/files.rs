@@ -75,6 +75,16 @@ impl FileSource {
         if source.problems.is_empty() { Ok(source) } else { Err(source.problems) }
     }
 
+    /// The objects of files alone, and nothing that follows from them: to be put over a cluster.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn objects(paths: &[PathBuf]) -> Result<Vec<Object>, Vec<Problem>> {
+        let source = Self::load(paths)?;
+        let objects = source.merge(&source.places).0;
+        Ok(objects.into_values().collect())
+    }
+
     /// Everything that is known, ending with [`ClusterChange::Synced`].
     #[must_use]
     pub fn changes(&self) -> Vec<ClusterChange> {
@@ -135,7 +145,8 @@ impl FileSource {
         let mut changes = Vec::new();
         if changed || self.places != scan.files {
             self.places.clone_from(&scan.files);
-            let (objects, duplicates) = self.merge(&scan.files);
+            let (mut objects, duplicates) = self.merge(&scan.files);
+            imply_namespaces(&mut objects);
             changes = difference(&self.known, &objects);
             self.known = objects.into_values().collect();
             self.duplicates = duplicates;
@@ -174,7 +185,6 @@ impl FileSource {
                 }
             }
         }
-        imply_namespaces(&mut objects);
         (objects, problems)
     }
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use tokio::io::DuplexStream;
 
+use super::api::{is_in_cluster, of_kubeconfig};
 use error::{Asked, refused};
 
 /// Label of the agents' pods.
@@ -68,9 +68,16 @@ impl std::fmt::Debug for Forward {
 #[must_use]
 pub fn has_kubeconfig() -> bool {
     match std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
-        Some(paths) => std::env::split_paths(&paths).any(|path| path.is_file()),
+        // One that is not there is told when it is read.
+        Some(_) => true,
         None => std::env::home_dir().is_some_and(|home| home.join(".kube/config").is_file()),
     }
+}
+
+/// Whether a cluster is at hand without one being named: this is a pod of it, or there is a kubeconfig.
+#[must_use]
+pub fn has_cluster() -> bool {
+    is_in_cluster() || has_kubeconfig()
 }
 
 impl Reach {
@@ -80,15 +87,8 @@ impl Reach {
     ///
     /// The kubeconfig cannot be used.
     pub async fn open(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self, ReachError> {
-        let config = |error: kube::config::KubeconfigError| ReachError::Config(error.to_string());
-        let file = match kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let options =
-            KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let mut config =
-            Config::from_custom_kubeconfig(file.map_err(config)?, &options).await.map_err(config)?;
+        let config = of_kubeconfig(kubeconfig, context).await;
+        let mut config = config.map_err(|error| ReachError::Config(error.to_string()))?;
         config.connect_timeout = Some(Duration::from_secs(5));
         // A forward may be quiet for hours; each question has a limit of its own.
         config.read_timeout = None;

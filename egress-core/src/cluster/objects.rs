@@ -151,6 +151,15 @@ pub struct ObjectRef {
     pub name: String,
 }
 
+/// `NetworkPolicy shop/allow-dns`, `Node worker-1`
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, namespace, name } = self;
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        write!(f, "{} {namespace}{slash}{name}", kind.as_str())
+    }
+}
+
 impl Object {
     /// The name of this object.
     #[must_use]

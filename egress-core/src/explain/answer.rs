@@ -121,7 +121,7 @@ fn between(
         (view, fix)
     };
     if let Some(service) = &flow.to.service {
-        notes.extend(service_notes(service, flow.to.service_port.as_ref(), request, &view));
+        notes.extend(service_notes(index, service, flow.to.service_port.as_ref(), request, &view));
     }
     if view.undefined_protocol {
         notes.push(format!("NetworkPolicy does not define {}: network plugins differ", request.protocol));

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::ExplainError;
 use crate::cluster::{Pod, PodRef, Service};
 use crate::identity::ClusterIndex;
+use crate::similar::similar;
 
 /// What a name stands for.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ pub(super) fn source(index: &ClusterIndex, text: &str) -> Result<End, ExplainErr
             let hint = if is_service {
                 " (it is a Service; traffic comes from pods)".into()
             } else {
-                elsewhere(index, name)
+                elsewhere(index, namespace, name, false)
             };
             Err(ExplainError::NoSuchPod { name: text.to_owned(), hint })
         }
@@ -100,9 +101,7 @@ pub(super) fn destination(
     if let Some(end) = address(text).map(End::Ip).or_else(|| range(text)) {
         return Ok(end);
     }
-    let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
-    let ips: Vec<IpAddr> =
-        dns.iter().filter(|(name, _)| same(name)).map(|(_, ip)| ip.to_canonical()).collect();
+    let ips = given(text, dns);
     if !ips.is_empty() {
         return Ok(End::Name(text.to_owned(), ips));
     }
@@ -125,7 +124,7 @@ pub(super) fn destination(
             let hint = if name.contains('.') {
                 format!(" (for a name of the outside, say its address: --dns {text}=IP)")
             } else {
-                elsewhere(index, name)
+                elsewhere(index, namespace, name, true)
             };
             Err(ExplainError::NoSuchDestination { name: text.to_owned(), hint })
         }
@@ -137,13 +136,19 @@ pub(super) fn destination(
     }
 }
 
-fn address(text: &str) -> Option<IpAddr> {
+/// The addresses that were given for this name.
+pub(super) fn given(text: &str, dns: &[(String, IpAddr)]) -> Vec<IpAddr> {
+    let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'));
+    dns.iter().filter(|(name, _)| same(name)).map(|(_, ip)| ip.to_canonical()).collect()
+}
+
+pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// `10.0.0.0/8`; bits beyond the prefix are cleared. A range of one address is that address.
-fn range(text: &str) -> Option<End> {
+pub(super) fn range(text: &str) -> Option<End> {
     let range = text.parse::<IpNet>().ok()?.trunc();
     let single = range.prefix_len() == range.max_prefix_len();
     Some(if single { End::Ip(range.addr().to_canonical()) } else { End::Range(range) })
@@ -192,15 +197,22 @@ fn ambiguous(text: &str, candidates: impl Iterator<Item = String>) -> ExplainErr
     ExplainError::Ambiguous { name: text.to_owned(), candidates }
 }
 
-/// Where else a pod of this name is.
-fn elsewhere(index: &ClusterIndex, name: &str) -> String {
+/// Where else a pod of this name is; else which names look like it, those of Services too where one may be `dialled`.
+fn elsewhere(index: &ClusterIndex, namespace: Option<&str>, name: &str, dialled: bool) -> String {
     let other: Vec<String> =
         index.pods().filter(|pod| pod.name == name).map(|pod| pod.reference().to_string()).collect();
-    if other.is_empty() { String::new() } else { format!(" (there is {})", other.join(", ")) }
+    if !other.is_empty() {
+        return format!(" (there is {})", other.join(", "));
+    }
+    let here = |own: &str| namespace.is_none_or(|namespace| own == namespace);
+    let pods = index.pods().filter(|pod| here(&pod.namespace)).map(|pod| pod.name.as_str());
+    let services = index.services().filter(|service| dialled && here(&service.namespace));
+    let alike = similar(name, pods.chain(services.map(|service| service.name.as_str())));
+    if alike.is_empty() { String::new() } else { format!(" (did you mean {}?)", alike.join(" or ")) }
 }
 
 /// What kind of object a name asks for.
-enum Kind {
+pub(super) enum Kind {
     Any,
     Pod,
     Service,
@@ -218,17 +230,21 @@ const WORKLOADS: &[(&str, &[&str])] = &[
     ("CronJob", &["cj", "cronjob", "cronjobs"]),
 ];
 
-struct Name<'a> {
-    kind: Kind,
-    namespace: Option<&'a str>,
-    name: &'a str,
+pub(super) struct Name<'a> {
+    pub(super) kind: Kind,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) name: &'a str,
 }
 
 impl<'a> Name<'a> {
     /// `NAME`, `NS/NAME`, `pod/NAME`, `svc/NS/NAME`, `deploy/NAME`, `NAME.NS.svc[.ZONE]`.
-    fn parse(text: &'a str) -> Result<Self, ExplainError> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, ExplainError> {
         let malformed = || ExplainError::Malformed { text: text.to_owned() };
+        // As kubectl prints names: deployment.apps/web.
         let workload = |word: &str| {
+            let group =
+                ["apps", "batch"].into_iter().find_map(|group| word.strip_suffix(group)?.strip_suffix('.'));
+            let word = group.unwrap_or(word);
             let found = WORKLOADS.iter().find(|(_, words)| words.contains(&word));
             found.map(|(kind, _)| Kind::Workload(kind))
         };

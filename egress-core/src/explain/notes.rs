@@ -2,7 +2,8 @@
 
 use super::ExplainRequest;
 use super::ends::End;
-use crate::cluster::{Service, ServicePort};
+use crate::cluster::{ObjectKind, Service, ServicePort};
+use crate::identity::ClusterIndex;
 use crate::policy::PolicyView;
 
 /// What is special about an end.
@@ -22,6 +23,7 @@ pub(super) fn host_network(end: &End) -> Option<String> {
 
 /// What is amiss with a Service that is dialled, whatever the policies say.
 pub(super) fn service_notes(
+    index: &ClusterIndex,
     service: &Service,
     port: Option<&ServicePort>,
     request: &ExplainRequest,
@@ -45,6 +47,9 @@ pub(super) fn service_notes(
         }
         None => "it has no selector".into(),
     };
+    if backends.is_empty() && !index.sees(ObjectKind::EndpointSlice) {
+        return Some(format!("which endpoints Service {name} has is not known"));
+    }
     if backends.is_empty() {
         return Some(format!(
             "Service {name} has no endpoints ({}): nothing answers there, whatever the policies say",

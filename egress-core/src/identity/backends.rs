@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{ClusterIndex, Endpoint};
-use crate::cluster::{Pod, PodRef, Service, ServicePort, ServiceTarget};
+use crate::cluster::{ObjectKind, Pod, PodRef, Service, ServicePort, ServiceTarget};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::PeerKind;
@@ -38,12 +38,16 @@ impl ClusterIndex {
     /// The backends of a Service's port, of both families, ready or not, by address.
     ///
     /// They come from the EndpointSlices. The control plane keeps at least one for every Service with a selector;
-    /// where there is none at all the source left them out, and the pods that the selector selects stand in.
+    /// where there is none at all the source left them out, and the pods that the selector selects stand in. Where they
+    /// cannot be seen, none is known.
     #[must_use]
     pub fn backends(&self, service: &Service, port: &ServicePort) -> Vec<ServiceBackend> {
         let name = port.name.as_deref().unwrap_or_default();
         let mut slices = self.slices_of(service).peekable();
         let mut backends: Vec<ServiceBackend> = if slices.peek().is_none() {
+            if !self.sees(ObjectKind::EndpointSlice) {
+                return Vec::new();
+            }
             self.selected_backends(service, port)
         } else {
             slices

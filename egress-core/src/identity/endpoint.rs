@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ClusterIndex;
-use crate::cluster::{Namespace, Node, Pod, PodRef, Service, ServicePort};
+use crate::cluster::{Namespace, Node, ObjectKind, Pod, PodRef, Service, ServicePort};
 use crate::protocol::Protocol;
 use crate::time::Mono;
 use crate::verdict::{PeerKind, PeerRef};
@@ -83,6 +83,10 @@ impl ClusterIndex {
         if let Some(node) = node {
             let mut endpoint = match self.services.at_node_port(port, protocol) {
                 Some((service, service_port)) => self.service_endpoint(service, Some(service_port), ip),
+                // It may be a node port.
+                None if port != 0 && !self.sees(ObjectKind::Service) => {
+                    Endpoint::of_kind(ip, PeerKind::Unresolved)
+                }
                 None => Endpoint::of_kind(ip, PeerKind::Node),
             };
             endpoint.node = Some(Arc::clone(node));
@@ -94,7 +98,8 @@ impl ClusterIndex {
         if let Some(pod) = self.peers.pod(ip, at) {
             return self.pod_endpoint(pod, ip);
         }
-        let inside = self.nodes.by_pod_ip(ip).is_some() || self.services.in_service_range(ip);
+        let known = self.sees_addresses();
+        let inside = !known || self.nodes.by_pod_ip(ip).is_some() || self.services.in_service_range(ip);
         Endpoint::of_kind(ip, if inside { PeerKind::Unresolved } else { PeerKind::External })
     }
 

@@ -27,6 +27,8 @@ pub struct ClusterIndex {
     pub(super) policies: Policies,
     namespaces: BTreeMap<String, Arc<Namespace>>,
     synced_at: Option<Timestamp>,
+    /// Kinds of which not all that matters is known.
+    unseen: BTreeSet<ObjectKind>,
 }
 
 impl ClusterIndex {
@@ -47,6 +49,12 @@ impl ClusterIndex {
             ClusterChange::Synced { at } => self.synced_at = Some(at),
         }
         self.expire(at);
+    }
+
+    /// Not all objects of this kind that matter can be read: an address that none of those known has may be one of the
+    /// others', and is not called external.
+    pub fn cannot_see(&mut self, kind: ObjectKind) {
+        self.unseen.insert(kind);
     }
 
     /// Forgets pods that have been gone for five minutes at `now`. Every change does so too.
@@ -130,6 +138,17 @@ impl ClusterIndex {
     #[must_use]
     pub fn synced_at(&self) -> Option<Timestamp> {
         self.synced_at
+    }
+
+    /// All objects of this kind that matter are known, as far as the source was said to tell.
+    #[must_use]
+    pub fn sees(&self, kind: ObjectKind) -> bool {
+        !self.unseen.contains(&kind)
+    }
+
+    /// Whose addresses there are is known: of pods, of Services and of nodes.
+    pub(super) fn sees_addresses(&self) -> bool {
+        [ObjectKind::Pod, ObjectKind::Service, ObjectKind::Node].into_iter().all(|kind| self.sees(kind))
     }
 
     /// Name of the node the agent runs on, empty if not known.

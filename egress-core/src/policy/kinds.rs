@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use super::ladder::{self, Stage};
 use super::model::SideView;
 use crate::cluster::calico::CalicoPolicy;
-use crate::cluster::{CiliumPolicy, NetworkPolicy, Object, Pod, Policy, Tier, TieredPolicy};
+use crate::cluster::{CiliumPolicy, NetworkPolicy, Object, ObjectKind, Pod, Policy, Tier, TieredPolicy};
 use crate::identity::{ClusterIndex, Endpoint, Shelved};
 use crate::protocol::Protocol;
 use crate::truth::Truth;
@@ -75,6 +75,7 @@ impl Question<'_> {
             _ if self.peer.kind != PeerKind::Node => Truth::No,
             _ if self.pod.node.is_empty() => Truth::Unknown,
             Some(node) => (node.name == self.pod.node).into(),
+            None if !self.index.sees(ObjectKind::Node) => Truth::Unknown,
             None => Truth::No,
         }
     }

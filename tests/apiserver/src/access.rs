@@ -57,7 +57,11 @@ impl Access {
 
 /// `rules` of ClusterRoles.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Where they hold; `None`: everywhere.
+    namespace: Option<String>,
+}
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -91,20 +95,29 @@ impl Rules {
             .find(|document| document["kind"] == "ClusterRole" && document["metadata"]["name"] == name)
             .ok_or_else(|| RulesError::Missing(name.to_owned()))?;
         let rules = role["rules"].as_array().into_iter().flatten();
-        Ok(Self(rules.map(Rule::of).collect()))
+        Ok(Self { rules: rules.map(Rule::of).collect(), namespace: None })
     }
 
     /// Without the rules that name this resource.
     #[must_use]
     pub fn without(mut self, plural: &str) -> Self {
-        for rule in &mut self.0 {
+        for rule in &mut self.rules {
             rule.resources.retain(|resource| resource != plural);
         }
         self
     }
 
+    /// As a RoleBinding in this namespace gives them: for what is in it, and for the namespace itself by its name.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
     fn allow(&self, call: &Call) -> bool {
-        self.0.iter().any(|rule| rule.allows(call))
+        let own = if call.resource.plural == "namespaces" { &call.name } else { &call.namespace };
+        (self.namespace.is_none() || self.namespace == *own)
+            && self.rules.iter().any(|rule| rule.allows(call))
     }
 }
 

@@ -81,3 +81,21 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         }
     }
 }
+
+#[test]
+fn all_namespaces_leaves_nothing_to_name() {
+    let Command::Query(args) = parse("query -A --cause mtu").unwrap() else { panic!("not a query") };
+    assert!(args.all_namespaces && args.target.is_none());
+    assert!(parse("query -A web").unwrap_err().contains("cannot be used with"));
+    assert!(parse("query -A -n shop").unwrap_err().contains("cannot be used with"));
+}
+
+#[test]
+fn help_calls_the_program_as_whoever_reads_it_does() {
+    let mut command = command("kubectl egress");
+    let explain = command.find_subcommand_mut("explain").unwrap();
+    let help = explain.render_help().to_string();
+    assert!(help.contains("kubectl egress explain --from web") && !help.contains("PROGRAM"), "{help}");
+    let widest = help.lines().skip_while(|line| !line.starts_with("Examples")).map(str::len).max();
+    assert!(widest <= Some(80), "{help}");
+}

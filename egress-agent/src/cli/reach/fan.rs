@@ -1,7 +1,6 @@
 //! The answers of several agents as one.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::plan::{Keep, Plan};
 use super::{CONNECT, connect};
+use crate::cli::answer::Told;
 use crate::cli::exit::Failure;
 use crate::export::grpc::{ClientError, QueryMessage, QueryMessages, QueryOptions};
 use crate::k8s::reach::{AgentPod, Reach};
@@ -41,6 +41,7 @@ pub(in crate::cli) struct Fan {
     keep: Keep,
     follow: bool,
     exists: bool,
+    similar: Vec<String>,
     asked: usize,
     /// Nodes that have told all their history, or ended.
     past: BTreeSet<String>,
@@ -75,6 +76,7 @@ impl Fan {
             keep: plan.keep,
             follow: options.follow,
             exists: plan.exists,
+            similar: plan.similar,
             asked,
             past: BTreeSet::new(),
             unknown: 0,
@@ -85,43 +87,40 @@ impl Fan {
         }
     }
 
-    /// The next message: the history of all nodes, the most recent first, and where they are followed what is new.
-    /// Progress is told on `err` meanwhile. `None`: no node has more.
-    pub(in crate::cli) async fn next(
-        &mut self,
-        err: &mut dyn Write,
-    ) -> std::io::Result<Option<QueryMessage>> {
+    /// What comes next: the history of all nodes, the most recent first, and where they are followed what is new; how
+    /// far it is meanwhile. `None`: no node has more. May be dropped and called again.
+    pub(in crate::cli) async fn next(&mut self) -> Option<Told> {
         loop {
             if self.telling {
                 if let Some(verdict) = self.history.pop() {
-                    return Ok(Some(QueryMessage::Verdict(Box::new(verdict))));
+                    return Some(Told::Message(QueryMessage::Verdict(Box::new(verdict))));
                 }
                 self.telling = false;
-                return Ok(Some(QueryMessage::EndOfHistory));
+                return Some(Told::Message(QueryMessage::EndOfHistory));
             }
             let waiting = self.past.len() < self.asked;
             let news = tokio::select! {
                 news = self.news.recv() => news,
                 _ = self.progress.tick(), if waiting => {
-                    writeln!(err, "# {} of {} nodes have answered", self.past.len(), self.asked)?;
-                    err.flush()?;
-                    continue;
+                    let far = format!("# {} of {} nodes have answered", self.past.len(), self.asked);
+                    return Some(Told::Note(far));
                 }
             };
-            let Some((node, news)) = news else { return Ok(None) };
+            let (node, news) = news?;
+            let mut note = None;
             let ended = match news {
                 News::Message(QueryMessage::Verdict(verdict)) => {
                     if !self.keep.wants(&verdict) {
                         continue;
                     }
                     if !waiting {
-                        return Ok(Some(QueryMessage::Verdict(verdict)));
+                        return Some(Told::Message(QueryMessage::Verdict(verdict)));
                     }
                     self.history.push(*verdict);
                     continue;
                 }
                 News::Message(QueryMessage::EndOfHistory) => true,
-                News::Message(other) => return Ok(Some(other)),
+                News::Message(other) => return Some(Told::Message(other)),
                 News::Answered => !self.follow,
                 News::Unknown => {
                     self.unknown += 1;
@@ -129,8 +128,8 @@ impl Fan {
                 }
                 News::Failed(why) => {
                     if self.follow {
-                        writeln!(err, "# node {node} does not answer any more: {why}")?;
-                        err.flush()?;
+                        let more = if self.past.contains(&node) { " any more" } else { "" };
+                        note = Some(Told::Note(format!("# node {node} does not answer{more}: {why}")));
                     }
                     self.failures.push((node.clone(), why));
                     true
@@ -138,6 +137,9 @@ impl Fan {
             };
             if ended && self.past.insert(node) && self.past.len() == self.asked {
                 self.begin_telling();
+            }
+            if note.is_some() {
+                return note;
             }
         }
     }
@@ -165,8 +167,12 @@ impl Fan {
             return Err(Failure::Partial(told));
         }
         if self.unknown == self.asked && !self.exists {
+            let meant = match self.similar.as_slice() {
+                [] => String::new(),
+                alike => format!(" (did you mean {}?)", alike.join(" or ")),
+            };
             return Err(Failure::NotFound(format!(
-                "no pod {words}: neither the cluster nor any agent's history knows it"
+                "no pod {words}{meant}: neither the cluster nor any agent's history knows it"
             )));
         }
         Ok(())

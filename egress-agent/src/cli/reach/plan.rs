@@ -21,6 +21,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) nodes: BTreeMap<String, Option<AgentPod>>,
     /// The cluster has what was asked for, so that an agent which does not know it is no answer.
     pub(in crate::cli) exists: bool,
+    /// Pods whose names look like one that the cluster has not.
+    pub(in crate::cli) similar: Vec<String>,
 }
 
 /// Which verdicts are meant.
@@ -51,6 +53,7 @@ impl Plan {
         let agents = reach.agents(args.server.agent_namespace.as_deref()).await?;
         let every: BTreeSet<String> = agents.keys().cloned().collect();
         let mut keep = Keep::All;
+        let mut similar = Vec::new();
         let (asked, nodes, exists) = match &args.target {
             Some(Target::Workload { workload, name }) => {
                 let found = reach.pods_of(*workload, namespace, name).await?;
@@ -62,7 +65,9 @@ impl Plan {
             }
             target => {
                 let without = target.is_none() && args.server.node.is_some() && args.namespace.is_none();
-                let asked = if without {
+                let asked = if args.all_namespaces && args.server.node.is_none() {
+                    Asked { pods: PodFilter::All, words: "any pod of the cluster".to_owned() }
+                } else if without {
                     Asked { pods: PodFilter::All, words: "any pod of the node".to_owned() }
                 } else {
                     target::asked(
@@ -74,7 +79,7 @@ impl Plan {
                 let (nodes, exists) = match (&asked.pods, &args.server.node) {
                     // The node is given: whether the pod is there is for its agent to say.
                     (_, Some(node)) => ([node.clone()].into(), false),
-                    (PodFilter::Pod(pod), None) => of_pod(reach, pod, every).await?,
+                    (PodFilter::Pod(pod), None) => of_pod(reach, pod, every, &mut similar).await?,
                     (PodFilter::Namespace(namespace), None) => {
                         (or_every(nodes(reach.pods_in(namespace).await?), every), true)
                     }
@@ -94,7 +99,7 @@ impl Plan {
             let agent = agents.get(&node).cloned();
             (node, agent)
         });
-        Ok(Self { asked, keep, nodes: nodes.collect(), exists })
+        Ok(Self { asked, keep, nodes: nodes.collect(), exists, similar })
     }
 }
 
@@ -109,6 +114,7 @@ async fn of_pod(
     reach: &Reach,
     pod: &PodRef,
     every: BTreeSet<String>,
+    similar: &mut Vec<String>,
 ) -> Result<(BTreeSet<String>, bool), Failure> {
     if let Some(found) = reach.pod(pod).await? {
         return match found.node {
@@ -118,6 +124,12 @@ async fn of_pod(
                 pod.namespace, pod.name
             ))),
         };
+    }
+    // No help is no failure.
+    if let Ok(others) = reach.pods_in(&pod.namespace).await {
+        let names = others.iter().map(|found| found.pod.name.as_str());
+        let alike = egress_core::similar::similar(&pod.name, names);
+        similar.extend(alike.into_iter().map(str::to_owned));
     }
     match reach.node_of_gone(pod).await {
         Ok(Some(node)) => Ok(([node].into(), false)),

@@ -1,9 +1,12 @@
 //! Which API server, and how to speak to it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{InClusterError, KubeConfigOptions, KubeconfigError};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+
+use super::fault::root;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,6 +24,9 @@ pub enum ConnectError {
         /// Why no kubeconfig tells it.
         kubeconfig: Box<KubeconfigError>,
     },
+    /// The kubeconfig cannot be used.
+    #[error("{0}")]
+    Kubeconfig(String),
     /// Its settings cannot be used.
     #[error("cannot use the API server at {server}: {source}")]
     Settings {
@@ -45,6 +51,35 @@ pub(super) async fn config() -> Result<Config, ConnectError> {
         Ok(config) => Ok(prepared(config)),
         Err(error) => Err(ConnectError::Nowhere { in_cluster, kubeconfig: Box::new(error) }),
     }
+}
+
+/// How to speak to the API server that a kubeconfig names (none: the usual one), in a context (none: the current one).
+pub(in crate::k8s) async fn of_kubeconfig(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Config, ConnectError> {
+    let named = kubeconfig.map(|path| path.display().to_string());
+    let variable = || std::env::var("KUBECONFIG").ok().filter(|paths| !paths.is_empty());
+    let place = named.or_else(variable).unwrap_or_else(|| "the kubeconfig".to_owned());
+    let unusable = |error: KubeconfigError| ConnectError::Kubeconfig(format!("{place}: {}", root(&error)));
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let file = file.map_err(unusable)?;
+    let known: Vec<&str> = file.contexts.iter().map(|named| named.name.as_str()).collect();
+    if let Some(wanted) = context.filter(|wanted| !known.contains(wanted)) {
+        let known = if known.is_empty() { "no context".to_owned() } else { known.join(", ") };
+        return Err(ConnectError::Kubeconfig(format!("{place} has no context {wanted}; it has {known}")));
+    }
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(file, &options).await.map_err(unusable)
+}
+
+/// Whether this is a pod with a service account.
+pub(in crate::k8s) fn is_in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty())
+        && PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount/token").is_file()
 }
 
 /// How long to wait is decided request by request.

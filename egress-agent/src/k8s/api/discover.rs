@@ -21,6 +21,21 @@ pub(super) async fn custom(client: &Client) -> Result<Vec<Resource>, Fault> {
     Ok(rows.filter_map(|row| choose(row, &served)).collect())
 }
 
+/// Those of them that are really there: where one is not, a person without rights is refused as if it was.
+pub(super) async fn installed(client: &Client) -> Result<Vec<Resource>, Fault> {
+    let mut found = custom(client).await?;
+    let versions: BTreeSet<&str> = found.iter().map(|resource| resource.api_version).collect();
+    for version in versions {
+        let text = Body::get(client, &format!("/apis/{version}")).await?.whole(SILENCE).await?;
+        let list: Value = serde_json::from_slice(&text).map_err(|error| Fault::Garbled(error.to_string()))?;
+        let there = list["resources"].as_array();
+        let there = there.ok_or_else(|| Fault::Garbled(format!("/apis/{version} names no resources")))?;
+        let names: BTreeSet<&str> = there.iter().filter_map(|one| one["name"].as_str()).collect();
+        found.retain(|resource| resource.api_version != version || names.contains(resource.row.plural));
+    }
+    Ok(found)
+}
+
 fn choose(row: &'static Watched, served: &BTreeSet<String>) -> Option<Resource> {
     let api_version = row.versions.iter().find(|version| served.contains(**version))?;
     Some(Resource { row, api_version })

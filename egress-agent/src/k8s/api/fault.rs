@@ -30,7 +30,7 @@ impl From<kube::Error> for Fault {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status.code, &status.message, retry_after(&status)),
-            other => Self::Unreachable(chain(&other)),
+            other => Self::Unreachable(root(&other)),
         }
     }
 }
@@ -84,27 +84,30 @@ impl Fault {
                     resource.row.plural
                 )
             }
+            other => other.words(),
+        };
+        format!("cannot {verb} {what}: {why}")
+    }
+
+    /// What happened, in words.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Unauthorized => "unauthorized".to_owned(),
+            Self::Forbidden(message) => format!("forbidden ({message})"),
             Self::Absent => "the API server has no such resource".to_owned(),
             Self::Expired => "what was known is too old to go on from; listing again".to_owned(),
             Self::Busy(_) => "the API server is busy (429)".to_owned(),
             Self::Refused(code, message) => format!("status {code}: {message}"),
             Self::Garbled(what) => format!("the answer is not understood: {what}"),
             Self::Unreachable(why) => format!("the API server cannot be reached: {why}"),
-        };
-        format!("cannot {verb} {what}: {why}")
+        }
     }
 }
 
-/// An error with everything behind it that says something new.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
+/// What is behind an error: `Connection refused (os error 111)`, without the layers that it came through.
+pub(super) fn root(mut error: &dyn Error) -> String {
+    while let Some(source) = error.source() {
+        error = source;
     }
-    text
+    error.to_string()
 }

@@ -16,12 +16,9 @@ use super::fault::Fault;
 use super::hub::{Batch, Hub};
 use super::kinds::{Resource, Scope};
 use super::object::{ReadObject, forms, stand_in};
-use super::split::{Items, Lines, Piece};
+use super::pages::{self, Freshness};
+use super::split::{Lines, Piece};
 
-/// Objects in a page of a list.
-const PAGE: u32 = 500;
-/// A list is dead when nothing came for so long.
-const LIST_SILENCE: Duration = Duration::from_secs(30);
 /// A watch lasts so long, and up to a quarter longer; then it is begun anew, which costs the server little.
 const WATCH: Duration = Duration::from_secs(240);
 /// How much longer than it should a watch may be silent.
@@ -105,36 +102,14 @@ impl Follower {
     async fn list(&mut self) -> Result<String, Fault> {
         let at = self.hub.now();
         let (mut objects, mut invalid) = (Vec::new(), Vec::new());
-        let mut next = None::<String>;
-        let version = loop {
-            let mut query = vec![format!("limit={PAGE}")];
-            query.extend(next.as_ref().map(|token| format!("continue={}", encoded(token))));
-            if self.any_version && next.is_none() {
-                query.push("resourceVersion=0".to_owned());
-            }
-            let mut body = Body::get(&self.client, &self.uri(query)).await?;
-            let mut items = Items::default();
-            loop {
-                let bytes = body.next(LIST_SILENCE).await?;
-                if bytes.is_empty() {
-                    break;
-                }
-                for piece in items.push(&bytes) {
-                    let read = ReadObject::of_piece(&self.resource, piece);
-                    objects.extend(read.object);
-                    invalid.extend(read.invalid);
-                }
-            }
-            let head = items.head().ok_or_else(|| Fault::Unreachable("the list ended early".to_owned()))?;
-            let head: Value =
-                serde_json::from_slice(&head).map_err(|error| Fault::Garbled(error.to_string()))?;
-            let metadata = |field: &str| head["metadata"][field].as_str().filter(|text| !text.is_empty());
-            next = metadata("continue").map(str::to_owned);
-            if next.is_none() {
-                let version = metadata("resourceVersion").map(str::to_owned);
-                break version.ok_or_else(|| Fault::Garbled("a list without resourceVersion".to_owned()))?;
-            }
-        };
+        let freshness = if self.any_version { Freshness::Cached } else { Freshness::Now };
+        let version =
+            pages::read(&self.client, &self.resource.path(), &self.selectors(), freshness, |piece| {
+                let read = ReadObject::of_piece(&self.resource, piece);
+                objects.extend(read.object);
+                invalid.extend(read.invalid);
+            })
+            .await?;
         self.any_version = false;
         let changes = self.reset(objects);
         self.hub.listed(&self.resource, at, changes, invalid);
@@ -280,10 +255,18 @@ impl Follower {
     }
 
     fn uri(&self, mut query: Vec<String>) -> String {
-        if self.resource.row.scope == Scope::Node {
-            query.push(format!("fieldSelector={}", encoded(&format!("spec.nodeName={}", self.node))));
-        }
+        query.extend(self.selectors());
         format!("{}?{}", self.resource.path(), query.join("&"))
+    }
+
+    /// Which objects of the resource are meant, as a query says it.
+    fn selectors(&self) -> Vec<String> {
+        match self.resource.row.scope {
+            Scope::Node => {
+                vec![format!("fieldSelector={}", encoded(&format!("spec.nodeName={}", self.node)))]
+            }
+            Scope::All => Vec::new(),
+        }
     }
 }
 

@@ -128,7 +128,24 @@ impl Resource {
 
     /// The path of all its objects.
     pub(super) fn path(&self) -> String {
+        self.path_in(None)
+    }
+
+    /// The path of its objects in one namespace, or of all of them.
+    pub(super) fn path_in(&self, namespace: Option<&str>) -> String {
         let root = if self.group().is_empty() { "api" } else { "apis" };
-        format!("/{root}/{}/{}", self.api_version, self.row.plural)
+        let place = namespace.map_or_else(String::new, |name| format!("namespaces/{name}/"));
+        format!("/{root}/{}/{place}{}", self.api_version, self.row.plural)
+    }
+
+    /// The resource of a kind that every server has.
+    pub(super) fn built_in(kind: ObjectKind) -> Option<Self> {
+        let row = WATCHED.iter().find(|row| row.object == Some(kind))?;
+        Some(Self { row, api_version: row.versions.first()? })
+    }
+
+    /// Its policies are in namespaces, and select pods of their own alone.
+    pub(super) fn is_namespaced_policy(&self) -> bool {
+        matches!(self.row.kind, "NetworkPolicy" | "CiliumNetworkPolicy")
     }
 }

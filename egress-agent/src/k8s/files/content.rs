@@ -75,9 +75,6 @@ impl Content {
 impl Placed {
     /// The problem that this object, of the file `path`, is also in the file `first`.
     pub(super) fn duplicate(&self, path: &Path, first: &Path) -> Problem {
-        let reference = self.object.reference();
-        let kind = reference.kind.as_str();
-        let slash = if reference.namespace.is_empty() { "" } else { "/" };
         let message = if path == first {
             "appears twice in this file".to_owned()
         } else {
@@ -86,7 +83,7 @@ impl Placed {
         Problem {
             file: path.to_owned(),
             line: self.line,
-            object: format!("{kind} {}{slash}{}", reference.namespace, reference.name),
+            object: self.object.reference().to_string(),
             field: String::new(),
             message,
         }

@@ -6,7 +6,7 @@ use kube::client::UpgradeConnectionError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReachError {
     /// The kubeconfig cannot be used.
-    #[error("the kubeconfig cannot be used: {0}")]
+    #[error("{0}")]
     Config(String),
     /// The API server does not answer.
     #[error("cannot reach the API server: {0}")]

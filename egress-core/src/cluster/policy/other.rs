@@ -27,6 +27,9 @@ pub struct OtherPolicy {
     /// The kind is known, but the policy (without a name: none of its kind) could be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unread: bool,
+    /// Why it could not be read, where whoever read it says so; else `status` does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 impl OtherPolicy {
@@ -40,6 +43,7 @@ impl OtherPolicy {
             name: name.to_owned(),
             key: format!("{api_version}/{kind}/{name}"),
             unread: false,
+            reason: String::new(),
         }
     }
 

@@ -38,9 +38,9 @@ fn peer(end: &Endpoint, namespace: &str) -> Result<Peer, String> {
         (PeerKind::External | PeerKind::Node, Some(ip)) => {
             Ok(Peer::IpBlock(IpBlock { cidr: IpNet::from(ip), except: Vec::new() }))
         }
-        (_, Some(ip)) => Err(format!(
-            "{ip} is in the cluster, but what it is is not known: allow the pods behind it by their labels"
-        )),
+        (_, Some(ip)) => {
+            Err(format!("what {ip} is in the cluster is not known: allow the pods behind it by their labels"))
+        }
         (_, None) => Err("the address to allow is not known".into()),
     }
 }

@@ -28,12 +28,11 @@ fn find(policy: &OtherPolicy, question: &Question<'_>) -> PolicyFinding {
 }
 
 fn why(policy: &OtherPolicy) -> String {
-    let OtherPolicy { kind, api_version, name, unread, .. } = policy;
+    let OtherPolicy { kind, api_version, name, unread, reason, .. } = policy;
+    let reason = if reason.is_empty() { "`egress-agent status` says why" } else { reason };
     match (unread, name.is_empty()) {
         (false, _) => format!("{kind} of {api_version} is a kind that is not evaluated"),
-        (true, false) => "it could not be read: `egress-agent status` says why".to_owned(),
-        (true, true) => {
-            format!("no {kind} of {api_version} can be read: `egress-agent status` says why")
-        }
+        (true, false) => format!("it could not be read: {reason}"),
+        (true, true) => format!("no {kind} of {api_version} can be read: {reason}"),
     }
 }

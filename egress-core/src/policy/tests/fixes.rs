@@ -133,7 +133,7 @@ fn where_no_rule_can_admit_exactly_this_it_says_what_to_do() {
         (
             CLIENT,
             "443/TCP at 10.244.2.99",
-            "10.244.2.99 is in the cluster, but what it is is not known: allow the pods behind it by their labels",
+            "what 10.244.2.99 is in the cluster is not known: allow the pods behind it by their labels",
         ),
         (
             CLIENT,

@@ -110,8 +110,8 @@ fn each_rule_has_a_sentence_with_the_values_compared() {
         (
             rule([pods("app=db")], "TCP 443"),
             "443/TCP at 10.244.9.9",
-            "egress rule 1 admits TCP 443 to pods app=db in namespace default; 10.244.9.9 is in the cluster, but \
-             what it is is not known",
+            "egress rule 1 admits TCP 443 to pods app=db in namespace default; what 10.244.9.9 is in the \
+             cluster is not known",
         ),
         (
             rule([], "TCP pg"),

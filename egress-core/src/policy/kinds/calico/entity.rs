@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::end::{End, Selection, in_domain};
 use super::{Question, ports};
+use crate::cluster::ObjectKind;
 use crate::cluster::calico::{CalicoPolicy, Entity, NamespaceLabels, PodLabels};
 use crate::policy::kinds::compare::{Comparison, listed};
 use crate::truth::Truth;
@@ -134,6 +135,9 @@ fn service(entity: &Entity, end: &End<'_>, question: &Question<'_>) -> Compariso
         return Comparison::new(Truth::Unknown, format!("Service {named} is not known"));
     };
     let Some(ip) = end.ip else { return unknown_address(end) };
+    if !question.index.sees(ObjectKind::EndpointSlice) {
+        return Comparison::new(Truth::Unknown, format!("the endpoints of Service {named} are not known"));
+    }
     let mut truth = Truth::No;
     for slice in question.index.slices_of(service) {
         let on_port = !end.dialled
@@ -177,7 +181,7 @@ fn domains(entity: &Entity, end: &End<'_>, question: &Question<'_>) -> Compariso
 fn unknown(end: &End<'_>) -> String {
     match (end.kind, end.ip) {
         (PeerKind::Node, Some(ip)) => format!("whether node {ip} has a HostEndpoint of these is not known"),
-        (PeerKind::Unresolved, Some(ip)) => format!("{ip} is in the cluster, but what it is is not known"),
+        (PeerKind::Unresolved, Some(ip)) => format!("what {ip} is in the cluster is not known"),
         (_, Some(ip)) => format!("not all labels of {ip} that count are known"),
         (_, None) => "there is no endpoint to compare".into(),
     }

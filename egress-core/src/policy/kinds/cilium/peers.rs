@@ -3,7 +3,7 @@
 use super::{entities, names, ranges};
 use crate::cluster::{
     CILIUM_NAMESPACE, CILIUM_RESERVED, CiliumFqdn, CiliumPeer, CiliumSelector, Expression, LabelSelector,
-    Operator, Service,
+    ObjectKind, Operator, Service,
 };
 use crate::policy::kinds::Question;
 use crate::policy::kinds::compare::{Comparison, address_name, describe_block, unresolved};
@@ -103,6 +103,10 @@ fn services(question: &Question<'_>, is_meant: impl Fn(&Service) -> bool) -> Com
     let mut found =
         question.index.services().filter(|service| is_meant(service) && behind(service)).peekable();
     let Some(first) = found.peek() else {
+        let kinds = [ObjectKind::Service, ObjectKind::EndpointSlice];
+        if !kinds.into_iter().all(|kind| question.index.sees(kind)) {
+            return Comparison::new(Truth::Unknown, "what stands behind these Services is not known");
+        }
         return Comparison::new(false, format!("{} is behind no such Service", address_name(other)));
     };
     let name = first.reference();

@@ -30,7 +30,7 @@ pub(in crate::policy::kinds) fn not_a_pod(other: &Endpoint) -> Option<Comparison
 /// What is said of an end in the cluster that is not known.
 pub(in crate::policy::kinds) fn unresolved(other: &Endpoint) -> Comparison {
     let words = match other.address() {
-        Some(ip) => format!("{ip} is in the cluster, but what it is is not known"),
+        Some(ip) => format!("what {ip} is in the cluster is not known"),
         None => "the Service has no endpoint to compare".into(),
     };
     Comparison::new(Truth::Unknown, words)

@@ -1,6 +1,6 @@
 //! The rules of one policy of a tier.
 
-use crate::cluster::{PolicyPort, TieredAction, TieredPeer, TieredPort, TieredRule};
+use crate::cluster::{ObjectKind, PolicyPort, TieredAction, TieredPeer, TieredPort, TieredRule};
 use crate::policy::kinds::Question;
 use crate::policy::kinds::compare::{
     Comparison, address_name, compare_domains, compare_pods, compare_port, compare_range, describe_pods,
@@ -75,6 +75,9 @@ fn compare_peer(peer: &TieredPeer, question: &Question<'_>) -> Comparison {
         TieredPeer::Pods(pods) => compare_pods(Some(&pods.namespaces), pods.pods.as_ref(), "", other),
         TieredPeer::Nodes(selector) => match (other.kind, &other.node) {
             (PeerKind::Unresolved, _) => unresolved(other),
+            (PeerKind::Node, Some(node)) if !question.index.sees(ObjectKind::Node) => {
+                Comparison::new(Truth::Unknown, format!("the labels of node {} are not known", node.name))
+            }
             (PeerKind::Node, Some(node)) => match mismatch(selector, &node.labels) {
                 Some(has) => Comparison::new(false, format!("node {} {has}", node.name)),
                 None => Comparison::new(true, format!("{} is node {}", other.ip, node.name)),
