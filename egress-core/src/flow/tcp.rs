@@ -269,7 +269,10 @@ impl Tracker {
                 }
                 attempt.confirmed = true;
                 succeeded(attempt, seen.at, &mut self.connections, out);
-                self.connections.socket_reports(&state.tuple);
+                // Of a namespace that the kernel does not know yet only connecting is told, not how it ends.
+                if !state.by_address {
+                    self.connections.socket_reports(&state.tuple);
+                }
             }
             // An attempt abandoned without error or retransmit is no failure.
             // Nor is it one that ends for another reason than the drop that is held back.

@@ -179,6 +179,20 @@ fn sockets_of_a_namespace_that_nobody_knows_make_no_verdict() {
 }
 
 #[test]
+fn a_socket_that_the_kernel_does_not_know_yet_may_take_a_fin_without_a_word() {
+    for (bits, verdicts) in [(flags::BY_ADDRESS, 0), (0, 1)] {
+        let mut world = World::new(two_pods());
+        world.know(POD);
+        world.record(seen(1, TapPoint::PodOut, &tcp(CLIENT, SERVER, Flag::Syn, 100)));
+        world.record(seen(2, TapPoint::PodIn, &tcp(SERVER, CLIENT, Flag::SynAck, 100)));
+        world.record(Socket { bits, ..STRANGER }.state(2, (2, 1), 0, Some(101)));
+        world.record(seen(100, TapPoint::PodIn, &tcp(SERVER, CLIENT, Flag::Fin, 100)));
+        world.until(10_000);
+        assert_eq!(world.verdicts.len(), verdicts, "{:#?}", world.verdicts);
+    }
+}
+
+#[test]
 fn a_verdict_names_the_process_and_its_container() {
     let cluster = two_pods().pod("default/api-client", CLIENT.0, "app=client").on("n1").but(|pod| {
         pod.containers =
