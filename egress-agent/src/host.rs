@@ -1,5 +1,7 @@
 //! The machine: its clocks and its kernel.
 
+mod code;
+
 use egress_core::time::{ClockOffset, Mono, Timestamp};
 
 fn clock(id: libc::clockid_t) -> i64 {
@@ -62,11 +64,14 @@ pub fn keep_one_heap() {
     }
 }
 
-/// Gives memory that was freed back to the system.
+/// Gives memory that was freed back to the system, and the code that only the start needed.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointers and may be called at any time.
     unsafe {
         libc::malloc_trim(0);
+    }
+    if let Err(error) = code::let_go() {
+        tracing::debug!("the code of the start stays resident: {error}");
     }
 }

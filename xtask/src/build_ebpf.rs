@@ -1,6 +1,8 @@
 //! `cargo xtask build-ebpf`: the BPF programs, into `bpf/egress-ebpf` of the target directory, where the agent's
 //! build picks them up.
 
+mod slim;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,6 +30,7 @@ pub(crate) fn run() -> Result<PathBuf> {
     let built = build.join("bpfel-unknown-none/release").join(NAME);
     let object = folder.join(NAME);
     let new = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
+    let new = slim::slim(&new).with_context(|| format!("slimming {}", built.display()))?;
     // Touched only when it changed, or the agent would be built anew.
     if fs::read(&object).ok().as_deref() != Some(&new) {
         fs::write(&object, new).with_context(|| format!("writing {}", object.display()))?;
