@@ -44,10 +44,10 @@ impl Agent {
     }
 
     /// Starts it on the node of a lab with the cluster of an API server, and waits until it is ready.
-    pub fn start_on_api(lab: &Lab, kubeconfig: &Path) -> Result<Self> {
+    pub fn start_on_api(lab: &Lab, kubeconfig: &Path, extra: &[&str]) -> Result<Self> {
         let mut command = command()?;
         command.arg("run").env("KUBECONFIG", kubeconfig);
-        let mut agent = Self::spawn(lab, NODE_NAME, command, &[])?;
+        let mut agent = Self::spawn(lab, NODE_NAME, command, extra)?;
         agent.await_ready()?;
         Ok(agent)
     }

@@ -28,6 +28,8 @@ pub struct Expect {
     pub name: Option<&'static str>,
     /// Names of the policies whose result is `does-not-admit`: exactly these.
     pub policies: &'static [&'static str],
+    /// Kind and name of the one policy whose result is `denies`, which the fix has to name too.
+    pub denied_by: Option<(&'static str, &'static str)>,
     /// The broken hop and its outcome.
     pub broken: (&'static str, &'static str),
     /// `translation.source.ip`, where the packet left translated.
@@ -59,6 +61,7 @@ impl Expect {
             kind: "external",
             name: None,
             policies: &[],
+            denied_by: None,
             broken: ("node", "dropped"),
             source: None,
             detail: &[],
@@ -123,6 +126,17 @@ impl Expect {
             differences
                 .push(format!("the policies that do not admit it are {policies:?}, not {:?}", self.policies));
         }
+        let denied = denied_by(verdict);
+        if denied != Vec::from_iter(self.denied_by) {
+            differences.push(format!("the policies that deny it are {denied:?}, not {:?}", self.denied_by));
+        }
+        if let Some((kind, name)) = self.denied_by {
+            let fix = text(&verdict["fix"]["text"]);
+            if !(fix.contains(&format!("{kind} {name}")) && fix.contains("denies it")) {
+                differences
+                    .push(format!("/fix/text is \"{fix}\" and does not say that {kind} {name} denies it"));
+            }
+        }
         let broken = broken_hop(verdict);
         if broken != (self.broken.0.to_owned(), self.broken.1.to_owned()) {
             differences.push(format!("the broken hop is {broken:?}, not {:?}", self.broken));
@@ -144,14 +158,21 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// The policies with this result.
+fn policies<'a>(verdict: &'a Value, result: &str) -> impl Iterator<Item = &'a Value> {
+    let all = verdict["policies"].as_array().into_iter().flatten();
+    all.filter(move |policy| policy["result"] == result)
+}
+
+fn denied_by(verdict: &Value) -> Vec<(&str, &str)> {
+    policies(verdict, "denies")
+        .map(|policy| ["kind", "name"].map(|field| policy[field].as_str().unwrap_or_default()).into())
+        .collect()
+}
+
 fn denying(verdict: &Value) -> Vec<&str> {
-    let mut names: Vec<_> = verdict["policies"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|policy| policy["result"] == "does-not-admit")
-        .filter_map(|policy| policy["name"].as_str())
-        .collect();
+    let mut names: Vec<_> =
+        policies(verdict, "does-not-admit").filter_map(|policy| policy["name"].as_str()).collect();
     names.sort_unstable();
     names
 }

@@ -2,6 +2,7 @@
 //! the scenarios that judge the agent by what it says about them.
 
 pub mod agent;
+pub mod api;
 pub mod bpf;
 pub mod cgroup;
 pub mod cleanup;

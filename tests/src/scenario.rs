@@ -22,9 +22,10 @@ mod upstream;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::agent::Agent;
+use crate::api::ApiCluster;
 use crate::client::Outcome;
 use crate::enforce::{Backend, Match, Refusal};
 use crate::expect::Expect;
@@ -61,6 +62,8 @@ pub struct Scenario {
     pub also: fn() -> Vec<Expect>,
     /// How long after healthy traffic a wrong verdict might still come.
     pub quiet: Duration,
+    /// The agent's cluster is an API server, which may be changed meanwhile, instead of files.
+    pub on_api: bool,
 }
 
 impl Scenario {
@@ -81,6 +84,7 @@ impl Scenario {
             expect: None,
             also: Vec::new,
             quiet: Duration::from_millis(1500),
+            on_api: false,
         }
     }
 
@@ -101,6 +105,11 @@ impl Scenario {
 
     const fn needs(mut self, needs: fn() -> Option<String>) -> Self {
         self.needs = needs;
+        self
+    }
+
+    const fn on_api(mut self) -> Self {
+        self.on_api = true;
         self
     }
 
@@ -143,6 +152,8 @@ pub struct Run {
     pub health: Health,
     /// The agent, unless the lab is to be proven without it.
     pub agent: Option<Agent>,
+    /// The API server, where the cluster is on one.
+    pub api: Option<ApiCluster>,
     /// When the traffic that fails began.
     pub began: Instant,
 }
@@ -158,13 +169,27 @@ impl Run {
         backend.refuse(&self.lab.node, chain, what, how).map(drop)
     }
 
+    /// Waits until the agent knows this many objects of a kind.
+    fn await_known(&self, kind: &str, count: u64) -> Result<()> {
+        self.agent.as_ref().map_or(Ok(()), |agent| agent.await_objects(kind, count))
+    }
+
     /// Waits until the agent has read the policy files.
     fn await_policies(&self) -> Result<()> {
-        let Some(agent) = &self.agent else { return Ok(()) };
         let files = std::fs::read_dir(self.lab.cluster.folder())?;
         let wanted =
             files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with("policy-")).count();
-        agent.await_objects("networkpolicy", u64::try_from(wanted)?)
+        self.await_known("networkpolicy", u64::try_from(wanted)?)
+    }
+
+    /// Creates or replaces an object of the API server's.
+    fn apply(&self, object: serde_json::Value) -> Result<()> {
+        self.api()?.server().apply(object)?;
+        Ok(())
+    }
+
+    fn api(&self) -> Result<&ApiCluster> {
+        self.api.as_ref().context("the cluster of this scenario is in files")
     }
 
     /// The failing traffic begins now.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Args;
 use super::recording::Recording;
 use crate::agent::Agent;
+use crate::api::ApiCluster;
 use crate::expect::Expect;
 use crate::lab::Lab;
 use crate::process::{Line, Process};
@@ -58,10 +59,15 @@ impl Trial {
         let recording = Recording::of(&lab);
         let arguments = recording.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let agent = with_agent.then(|| Agent::start(&lab, &arguments)).transpose()?;
+        let api = scenario.on_api.then(|| ApiCluster::start(&lab)).transpose()?;
+        let start = || match &api {
+            Some(api) => Agent::start_on_api(&lab, api.kubeconfig(), &arguments),
+            None => Agent::start(&lab, &arguments),
+        };
+        let agent = with_agent.then(start).transpose()?;
         let followed = expect.as_ref().map_or_else(|| "default/api-client".to_owned(), Expect::pod_path);
         let mut follower = agent.as_ref().map(|agent| agent.follow(&followed)).transpose()?;
-        let mut run = Run { lab, health, agent, began: Instant::now() };
+        let mut run = Run { lab, health, agent, api, began: Instant::now() };
         (scenario.traffic)(&mut run)?;
 
         let (Some(agent), Some(follower)) = (&run.agent, &mut follower) else { return Ok(()) };
@@ -78,8 +84,8 @@ impl Trial {
             .map_err(|error| anyhow!("{error:#}\nthe agent {}: {}", run_state(agent.id()), agent.errors()))?;
         // The fault, or noise, which has none. A twin would take the name of its fault.
         let keep = args.record.as_deref().filter(|_| expect.is_some() || scenario.expect.is_none());
-        // The lab lives until its agent has ended.
-        let Run { agent, lab: _lab, .. } = run;
+        // The lab and the API server live until their agent has ended.
+        let Run { agent, lab: _lab, api: _api, .. } = run;
         agent.map_or(Ok(()), |agent| recording.prove(agent, keep.map(|folder| (folder, scenario.name))))
     }
 

@@ -2,6 +2,7 @@
 
 mod apiserver;
 mod clients;
+mod drift;
 mod flood;
 mod history;
 mod hostile;
@@ -44,7 +45,8 @@ pub fn all() -> Vec<Check> {
     checks.push(sandbox::check());
     checks.push(history::check());
     checks.push(reach::check());
-    checks.push(apiserver::check());
+    checks.extend(apiserver::all());
+    checks.push(drift::check());
     checks.push(kill::check());
     checks.push(hostile::check());
     checks.push(clients::check());

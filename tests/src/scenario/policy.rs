@@ -1,7 +1,9 @@
 //! `policy-drop`: Kubernetes policies deny it, and the node's rules drop it.
 
+mod changing;
 mod enforced;
 mod inbound;
+mod kinds;
 mod protocols;
 
 use std::time::Duration;
@@ -21,7 +23,7 @@ const HTTP: u16 = 8080;
 const NTP: u16 = 123;
 
 pub(super) fn all() -> Vec<Scenario> {
-    let groups = [basic(), enforced::all(), protocols::all(), inbound::all()];
+    let groups = [basic(), enforced::all(), protocols::all(), inbound::all(), kinds::all(), changing::all()];
     groups.into_iter().flatten().collect()
 }
 

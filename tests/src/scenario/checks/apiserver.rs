@@ -1,26 +1,31 @@
 //! The cluster comes from an API server, with the rights of the manifest; it goes away and comes back.
 
+mod churn;
+mod events;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use egress_apiserver::{Access, ApiServer, Disturbance, Rules};
+use egress_apiserver::Disturbance;
 use serde_json::{Value, json};
 
 use super::Check;
 use crate::agent::Agent;
+use crate::api::ApiCluster;
 use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
 use crate::plan;
 use crate::process::Process;
 use crate::topology::Topology;
 
-/// What the agent is installed with.
-const MANIFEST: &str = include_str!("../../../../deploy/base/rbac.yaml");
-const USER: &str = "system:serviceaccount:egress-agent:egress-agent";
 /// For a verdict, a problem or a change to be told.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
-pub(super) fn check() -> Check {
+pub(super) fn all() -> Vec<Check> {
+    vec![check(), events::check(), churn::check()]
+}
+
+fn check() -> Check {
     Check {
         name: "api-server",
         sentence: "policies of an API server are named in verdicts; while it is gone verdicts say as of when, and a \
@@ -36,16 +41,9 @@ fn run() -> Result<String> {
     let lab = Lab::new(Topology::Routed)?;
     lab.cluster.deny_all_egress()?;
     Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
-    let rules = Rules::of_cluster_role("egress-agent", MANIFEST)?;
-    let access = Access::default().user("secret", USER, rules);
-    let server = ApiServer::builder().tls().access(access).start_on_thread()?;
-    for entry in std::fs::read_dir(lab.cluster.folder())? {
-        server.apply_yaml(&std::fs::read_to_string(entry?.path())?)?;
-    }
-    let kubeconfig = lab.folder().join("kubeconfig");
-    std::fs::write(&kubeconfig, server.kubeconfig("secret"))?;
-
-    let agent = Agent::start_on_api(&lab, &kubeconfig)?;
+    let cluster = ApiCluster::start(&lab)?;
+    let server = cluster.server();
+    let agent = Agent::start_on_api(&lab, cluster.kubeconfig(), &[])?;
     let follower = agent.follow("default/api-client")?;
     let first = blocked(&lab, &follower, "203.0.113.4")?;
     ensure!(policies(&first) == ["deny-all-egress"], "{first}");
@@ -110,13 +108,22 @@ fn policies(verdict: &Value) -> Vec<&str> {
 }
 
 fn await_status(agent: &Agent, what: &str, holds: impl Fn(&Value) -> bool) -> Result<()> {
+    let mut last = Value::Null;
+    let told = until(what, || {
+        last = agent.status()?;
+        Ok(holds(&last).then_some(()))
+    });
+    told.with_context(|| format!("the status is {last}"))
+}
+
+/// What there is at last.
+fn until<T>(what: &str, mut there: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + TOLD_WITHIN;
     loop {
-        let status = agent.status()?;
-        if holds(&status) {
-            return Ok(());
+        if let Some(found) = there()? {
+            return Ok(found);
         }
-        ensure!(Instant::now() < deadline, "{what} is not told: {status}");
+        ensure!(Instant::now() < deadline, "{what} is not told");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
