@@ -114,12 +114,11 @@ fn allow(
         return Ok(allow);
     }
     let plain = network::allow(question, denying, flow, legs).map(Allow::of).and_then(|allow| {
-        let cut_off = if network::is_within(denying) { None } else { cut_off::by(question, &allow.object) };
-        match cut_off {
-            Some(reason) => Err(reason),
-            None if admits(&allow) => Ok(allow),
-            None => Err(stands(denying)),
+        if !admits(&allow) {
+            return Err(stands(denying));
         }
+        let cut_off = if network::is_within(denying) { None } else { cut_off::by(question, &allow.object) };
+        cut_off.map_or(Ok(allow), Err)
     });
     plain.or_else(|reason| {
         let placed = calico::placed(question, denying, flow, legs);

@@ -1,7 +1,7 @@
 //! The admin and the baseline tier: order, actions, peers, ports, words.
 
 use super::super::Decision::{self, Allow, Deny, Undecidable};
-use super::super::evaluate;
+use super::super::{evaluate, fix};
 use super::{decision, flow, judge};
 use crate::cluster::testing::{Topology, block, policy, ports, rule, selector};
 use crate::cluster::{
@@ -237,4 +237,18 @@ fn findings_say_who_decides_and_who_is_not_asked() {
         view.policies[0].why.last().unwrap(),
         "b has the same priority 7 and says otherwise: which of them wins is not defined"
     );
+}
+
+#[test]
+fn what_denies_before_every_policy_of_a_namespace_has_to_change_itself() {
+    let deny = || admin("edge", 7, vec![any(Act::Deny)]);
+    let closed = policy("default/closed", "").egress_to([]);
+    for topology in [cluster(), cluster().policy(closed)] {
+        let index = topology.with(deny()).index();
+        let flow = flow(&index, CLIENT, OUTSIDE);
+        let fix = fix(&index, &flow, &evaluate(&index, &flow)).unwrap();
+        assert_eq!(fix.manifest, None);
+        let wanted = "AdminNetworkPolicy edge denies it, which no NetworkPolicy can override";
+        assert!(fix.text.starts_with(wanted), "{}", fix.text);
+    }
 }
