@@ -154,6 +154,9 @@ pub(super) fn range(text: &str) -> Option<End> {
     Some(if single { End::Ip(range.addr().to_canonical()) } else { End::Range(range) })
 }
 
+/// Labels of a Job's pods, by which they are found where their CronJob stands for it.
+const JOB_NAME: &[&str] = &["batch.kubernetes.io/job-name", "job-name"];
+
 /// The pods that a workload owns and that have not finished.
 fn workload(
     index: &ClusterIndex,
@@ -165,10 +168,11 @@ fn workload(
     let owner = format!("{kind}/{name}");
     let owned = |pod: &&Arc<Pod>| {
         !pod.finished
-            && pod
+            && (pod
                 .workload
                 .as_deref()
                 .is_some_and(|of| of == owner || (kind == "CronJob" && is_run(of, name)))
+                || (kind == "Job" && JOB_NAME.iter().any(|label| pod.labels.get(label) == Some(name))))
             && namespace.is_none_or(|namespace| pod.namespace == namespace)
     };
     let pods: Vec<Arc<Pod>> = index.pods().filter(owned).cloned().collect();
@@ -185,7 +189,7 @@ fn workload(
 }
 
 /// `Job/backup-29384756` is a run of the CronJob `backup`: its controller puts the time behind the name, in minutes, once
-/// in seconds (`getJobName` of `pkg/controller/cronjob`). Jobs themselves are not read.
+/// in seconds (`getJobName` of `pkg/controller/cronjob`). For pods whose own time did not confirm that.
 fn is_run(workload: &str, cron_job: &str) -> bool {
     let run = workload.strip_prefix("Job/").and_then(|job| job.strip_prefix(cron_job)?.strip_prefix('-'));
     run.is_some_and(|time| matches!(time.len(), 8..=10) && time.bytes().all(|b| b.is_ascii_digit()))

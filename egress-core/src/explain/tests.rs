@@ -367,6 +367,14 @@ fn a_cron_job_is_the_jobs_that_have_its_name_and_a_time() {
     let answer = ask(&index, "cj/backup", "203.0.113.4", 443).unwrap();
     assert_eq!((answer.from.as_str(), answer.notes.len()), ("CronJob data/backup", 0), "one pod");
     assert!(ask(&index, "cj/backup-manual", "203.0.113.4", 443).is_err());
+    // Where the CronJob stands for it, a Job is found by its pods' label.
+    let index = cluster()
+        .pod("data/backup-29384756-x", "10.244.1.20", "batch.kubernetes.io/job-name=backup-29384756")
+        .but(run("CronJob/backup"))
+        .index();
+    for name in ["cj/backup", "job/backup-29384756"] {
+        assert!(ask(&index, name, "203.0.113.4", 443).is_ok(), "{name}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use egress_core::cluster::{Container, ContainerPort, Labels, Pod, PodDns};
 use k8s_openapi::api::core::v1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
 use super::field::Field;
 use super::{Errors, ip, names, port, port_name, protocol};
@@ -22,7 +22,8 @@ const PROXY_VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO
 pub fn pod(mut object: v1::Pod, errors: &mut Errors) -> Pod {
     let (namespace, name) = names(&mut object.metadata, errors);
     let labels = Labels::from(object.metadata.labels.unwrap_or_default());
-    let workload = object.metadata.owner_references.as_deref().and_then(|owners| workload(owners, &labels));
+    let (owners, created) = (object.metadata.owner_references.as_deref(), object.metadata.creation_timestamp);
+    let workload = owners.and_then(|owners| workload(owners, &labels, created.as_ref()));
     let spec = object.spec.unwrap_or_default();
     let status = object.status.unwrap_or_default();
     Pod {
@@ -107,8 +108,9 @@ fn dns(spec: &v1::PodSpec, errors: &mut Errors) -> PodDns {
     }
 }
 
-/// The controlling owner; a ReplicaSet whose name ends in the template hash stands for its Deployment.
-fn workload(owners: &[OwnerReference], labels: &Labels) -> Option<String> {
+/// The controlling owner; a ReplicaSet whose name ends in the template hash stands for its Deployment, and a Job whose
+/// name ends in the time of its pod for its CronJob.
+fn workload(owners: &[OwnerReference], labels: &Labels, created: Option<&Time>) -> Option<String> {
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
     if owner.kind == "ReplicaSet"
         && let Some(hash) = labels.get(TEMPLATE_HASH)
@@ -116,7 +118,22 @@ fn workload(owners: &[OwnerReference], labels: &Labels) -> Option<String> {
     {
         return Some(format!("Deployment/{deployment}"));
     }
+    if owner.kind == "Job"
+        && let Some((cron_job, scheduled)) = owner.name.rsplit_once('-')
+        && created.is_some_and(|created| is_run_of(scheduled, created))
+    {
+        return Some(format!("CronJob/{cron_job}"));
+    }
     Some(format!("{}/{}", owner.kind, owner.name))
+}
+
+/// Whether a Job's name ends in when it was due, as a CronJob's does: minutes since 1970 (`getJobName` of
+/// `pkg/controller/cronjob`). Only a time within a day before its pod's is believed.
+fn is_run_of(scheduled: &str, created: &Time) -> bool {
+    const DAY: i64 = 24 * 60;
+    let digits = scheduled.len() >= 8 && scheduled.bytes().all(|byte| byte.is_ascii_digit());
+    let due = scheduled.parse::<i64>().ok().filter(|_| digits);
+    due.is_some_and(|due| (0..=DAY).contains(&(created.0.as_second() / 60 - due)))
 }
 
 /// The containers, and those init containers that keep running beside them (sidecars).

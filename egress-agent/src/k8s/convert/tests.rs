@@ -149,6 +149,24 @@ fn the_workload_is_the_controlling_owner() {
 }
 
 #[test]
+fn a_job_named_after_the_time_of_its_pod_stands_for_its_cron_job() {
+    // The minute 29384756 of Unix time is 2025-11-14T01:56.
+    let of = |job: &str, created: &str| {
+        let owner = format!("{{apiVersion: batch/v1, kind: Job, name: {job}, uid: a, controller: true}}");
+        let yaml =
+            format!("metadata: {{name: a, creationTimestamp: \"{created}\", ownerReferences: [{owner}]}}");
+        convert(&yaml, super::pod).workload.unwrap()
+    };
+    for created in ["2025-11-14T01:56:00Z", "2025-11-14T01:59:07Z", "2025-11-15T01:00:00Z"] {
+        assert_eq!(of("nightly-backup-29384756", created), "CronJob/nightly-backup", "{created}");
+    }
+    for created in ["2025-11-14T01:54:00Z", "2025-11-16T02:00:00Z", "2026-11-14T01:56:00Z"] {
+        assert_eq!(of("backup-29384756", created), "Job/backup-29384756", "{created}");
+    }
+    assert_eq!(of("import-20251114", "2025-11-14T01:56:00Z"), "Job/import-20251114", "a date is no time");
+}
+
+#[test]
 fn a_network_policy_with_everything() {
     let policy = convert(
         r"
