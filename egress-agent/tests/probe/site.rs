@@ -27,6 +27,15 @@ pub(crate) struct Site {
 impl Site {
     /// Builds it; `None`, with a word on why, where that is not possible.
     pub(crate) fn build(name: &str) -> Option<Self> {
+        Self::with(name, true)
+    }
+
+    /// One that never knew IPv6: where it is taken away later, its groups are left with packets about that.
+    pub(crate) fn build_ipv4(name: &str) -> Option<Self> {
+        Self::with(name, false)
+    }
+
+    fn with(name: &str, ipv6: bool) -> Option<Self> {
         // SAFETY: no arguments.
         if unsafe { libc::geteuid() } != 0 {
             eprintln!("skipped: needs root");
@@ -45,9 +54,13 @@ impl Site {
         let id = std::process::id();
         let site = Self { pod: format!("egp-{id}-{name}"), node: format!("egn-{id}-{name}") };
         let (pod, node) = (&site.pod, &site.node);
-        for line in [
-            format!("ip netns add {pod}"),
-            format!("ip netns add {node}"),
+        for name in [pod, node] {
+            site.run(&format!("ip netns add {name}"));
+            for conf in ["all", "default"].iter().filter(|_| !ipv6) {
+                site.run(&format!("ip netns exec {name} sysctl -qw net.ipv6.conf.{conf}.disable_ipv6=1"));
+            }
+        }
+        let lines = [
             format!("ip -n {node} link set lo up"),
             format!("ip -n {pod} link set lo up"),
             format!("ip -n {node} link add {POD_DEVICE} type veth peer name eth0 netns {pod}"),
@@ -70,8 +83,9 @@ impl Site {
             format!("ip -n {node} neigh add 2001:db8:2::9 lladdr 02:00:00:00:00:09 dev {UPLINK}"),
             format!("ip netns exec {node} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"),
             format!("ip netns exec {node} nft add table inet t"),
-        ] {
-            site.run(&line);
+        ];
+        for line in lines.iter().filter(|line| ipv6 || !line.contains("2001:db8")) {
+            site.run(line);
         }
         site.nft("add chain inet t forward { type filter hook forward priority 0; }");
         Some(site)
@@ -116,13 +130,6 @@ impl Site {
         let output =
             Command::new("ip").args(["netns", "exec", &self.node, "nft", command]).output().expect("runs");
         assert!(output.status.success(), "nft {command}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Takes IPv6 away.
-    pub(crate) fn without_ipv6(&self) {
-        for name in [&self.pod, &self.node] {
-            self.run(&format!("ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1"));
-        }
     }
 
     /// Packets that the rule with this destination counted.
