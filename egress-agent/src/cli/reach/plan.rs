@@ -40,10 +40,18 @@ impl Keep {
             Self::All => true,
             Self::Workload(workload, pods) => {
                 verdict.pod.workload.as_ref() == Some(workload)
+                    || workload.strip_prefix("Job/").is_some_and(|job| is_run(verdict, job))
                     || egress_core::history::pods_of(verdict).any(|pod| pods.contains(&pod))
             }
         }
     }
+}
+
+/// Of a Job for which its CronJob stands, pods that are gone are known by their names alone.
+fn is_run(verdict: &Verdict, job: &str) -> bool {
+    let random = verdict.pod.name.strip_prefix(job).and_then(|rest| rest.strip_prefix('-'));
+    let by_cron = verdict.pod.workload.as_ref().is_some_and(|workload| workload.starts_with("CronJob/"));
+    by_cron && random.is_some_and(|random| !random.contains('-'))
 }
 
 impl Plan {
@@ -146,4 +154,26 @@ fn nodes(found: Vec<Found>) -> BTreeSet<String> {
 /// Where no pod is left, any agent may remember one.
 fn or_every(nodes: BTreeSet<String>, every: BTreeSet<String>) -> BTreeSet<String> {
     if nodes.is_empty() { every } else { nodes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_its_cron_job_stands_for_has_the_pods_of_its_name() {
+        let mut verdict: Verdict =
+            serde_json::from_str(include_str!("../../testing/verdicts/policy-drop.json")).unwrap();
+        let keep = Keep::Workload("Job/backup-29384756".into(), BTreeSet::new());
+        for (pod, workload, wanted) in [
+            ("backup-29384756-x7k2p", "CronJob/backup", true),
+            ("backup-29384756-x7k2p", "Job/backup-29384756", true),
+            ("backup-29384756-x7k2p", "Deployment/backup-29384756", false),
+            ("backup-29384757-x7k2p", "CronJob/backup", false),
+            ("backup-29384756-29384757-x7k2p", "CronJob/backup-29384756", false),
+        ] {
+            (verdict.pod.name, verdict.pod.workload) = (pod.into(), Some(workload.into()));
+            assert_eq!(keep.wants(&verdict), wanted, "{pod} of {workload}");
+        }
+    }
 }
