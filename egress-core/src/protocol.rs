@@ -33,6 +33,17 @@ impl Protocol {
         }
     }
 
+    /// The IP protocol number, where it is one.
+    #[must_use]
+    pub const fn number(self) -> Option<u8> {
+        match self {
+            Self::Tcp => Some(6),
+            Self::Udp => Some(17),
+            Self::Sctp => Some(132),
+            Self::Icmp | Self::Other => None,
+        }
+    }
+
     /// As Kubernetes and the JSON contract write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -15,6 +15,8 @@ pub use tiered::{
     NamespacedPods, Tier, TieredAction, TieredApi, TieredPeer, TieredPolicy, TieredPort, TieredRule,
 };
 
+use std::fmt;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,17 @@ pub enum PortMatch {
     Range(u16, u16),
     /// A container port's name, of the destination pod.
     Name(String),
+}
+
+/// `443`, `8000-8080` or a name.
+impl fmt::Display for PortMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Range(low, high) => write!(f, "{low}-{high}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 /// A label selector: all of `match_labels` AND all of `expressions`.

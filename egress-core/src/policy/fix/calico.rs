@@ -7,7 +7,6 @@ use crate::cluster::{LabelSelector, ObjectKind, Operator, Peer, PolicyPort};
 use crate::policy::kinds::Question;
 use crate::policy::ladder;
 use crate::policy::{PolicyFlow, SideView};
-use crate::protocol::Protocol;
 use crate::verdict::{PolicyFinding, PolicyResult, Side};
 
 /// The order of a policy before one that comes last.
@@ -116,12 +115,7 @@ fn policy(
 fn rules(side: Side, peer: &Entity, ports: &[PolicyPort]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for port in ports {
-        let number = match port.protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Sctp => 132,
-            _ => continue,
-        };
+        let Some(number) = port.protocol.number() else { continue };
         if let Some(rule) = rules.iter_mut().find(|rule| rule.protocol == Some(number)) {
             rule.destination.ports.extend(port.port.clone());
             continue;

@@ -9,14 +9,12 @@ use anyhow::{Context, Result, ensure};
 use egress_apiserver::Disturbance;
 use serde_json::{Value, json};
 
-use super::Check;
+use super::{Check, denied_lab};
 use crate::agent::Agent;
 use crate::api::ApiCluster;
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
 use crate::plan;
 use crate::process::Process;
-use crate::topology::Topology;
 
 /// For a verdict, a problem or a change to be told.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -38,9 +36,7 @@ fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let cluster = ApiCluster::start(&lab)?;
     let server = cluster.server();
     let agent = Agent::start_on_api(&lab, cluster.kubeconfig(), &[])?;

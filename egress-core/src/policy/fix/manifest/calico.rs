@@ -5,6 +5,7 @@ use crate::cluster::PortMatch;
 use crate::cluster::calico::{CalicoPolicy, Entity, Rule};
 use crate::policy::fix::yaml::{Yaml, map, word};
 use crate::policy::kinds::describe_entity;
+use crate::protocol::Protocol;
 
 /// `Calico NetworkPolicy for app == "web"   egress: to 203.0.113.4/32, TCP 443`
 pub(super) fn text(policy: &CalicoPolicy) -> String {
@@ -16,7 +17,7 @@ pub(super) fn text(policy: &CalicoPolicy) -> String {
         .iter()
         .map(|rule| {
             let peer = if side == "egress" { &rule.destination } else { &rule.source };
-            let ports: Vec<String> = rule.destination.ports.iter().map(port_text).collect();
+            let ports: Vec<String> = rule.destination.ports.iter().map(ToString::to_string).collect();
             let protocol = protocol(rule);
             format!("{preposition} {}, {protocol} {}", describe_entity(peer, policy), ports.join(", "))
         })
@@ -24,20 +25,8 @@ pub(super) fn text(policy: &CalicoPolicy) -> String {
     format!("Calico NetworkPolicy for {}   {side}: {}", policy.selector, rules.join("; "))
 }
 
-fn port_text(port: &PortMatch) -> String {
-    match port {
-        PortMatch::Number(number) => number.to_string(),
-        PortMatch::Range(low, high) => format!("{low}-{high}"),
-        PortMatch::Name(name) => name.clone(),
-    }
-}
-
 fn protocol(rule: &Rule) -> &'static str {
-    match rule.protocol {
-        Some(17) => "UDP",
-        Some(132) => "SCTP",
-        _ => "TCP",
-    }
+    rule.protocol.map_or(Protocol::Tcp, Protocol::from_number).as_str()
 }
 
 /// A `projectcalico.org/v3` document.

@@ -27,9 +27,7 @@ pub(super) fn text(policy: &NetworkPolicy) -> String {
 fn port_text(port: &PolicyPort) -> String {
     match &port.port {
         None => format!("every {} port", port.protocol),
-        Some(PortMatch::Number(number)) => format!("{} {number}", port.protocol),
-        Some(PortMatch::Range(low, high)) => format!("{} {low}-{high}", port.protocol),
-        Some(PortMatch::Name(name)) => format!("{} {name}", port.protocol),
+        Some(number) => format!("{} {number}", port.protocol),
     }
 }
 

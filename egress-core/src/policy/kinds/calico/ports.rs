@@ -82,12 +82,11 @@ fn unknown(end: &End<'_>, question: &Question<'_>) -> String {
 /// ` 443, 8000-8080`, or nothing.
 pub(super) fn describe(entity: &Entity, end: &End<'_>, question: &Question<'_>) -> String {
     let word = |port: &PortMatch| match port {
-        PortMatch::Number(number) => number.to_string(),
-        PortMatch::Range(low, high) => format!("{low}-{high}"),
         PortMatch::Name(name) => match end.pod.and_then(|pod| pod.named_port(name, question.protocol)) {
             Some(number) => format!("{name} (here {number})"),
             None => name.clone(),
         },
+        numbers => numbers.to_string(),
     };
     let mut words = String::new();
     if !entity.ports.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::cluster::{CidrGroups, CiliumCidrGroup};
+use crate::identity::Endpoint;
 use crate::policy::kinds::Question;
 use crate::policy::kinds::compare::{Comparison, address_name, compare_range, unresolved};
 use crate::truth::Truth;
@@ -20,10 +21,7 @@ pub(super) fn compare(cidr: &IpNet, except: &[IpNet], question: &Question<'_>) -
 fn outside_alone(compared: Comparison, question: &Question<'_>) -> Comparison {
     let other = question.peer;
     match (compared.truth, other.kind) {
-        (Truth::Yes, PeerKind::Pod) => Comparison::new(
-            false,
-            format!("{} is a pod, and Cilium's ranges match none", address_name(other)),
-        ),
+        (Truth::Yes, PeerKind::Pod) => no_pod(other),
         (Truth::Yes, PeerKind::Node) => Comparison::new(
             Truth::Unknown,
             format!(
@@ -34,6 +32,10 @@ fn outside_alone(compared: Comparison, question: &Question<'_>) -> Comparison {
         (Truth::Yes, PeerKind::Unresolved | PeerKind::Service) => unresolved(other),
         _ => compared,
     }
+}
+
+fn no_pod(peer: &Endpoint) -> Comparison {
+    Comparison::new(false, format!("{} is a pod, and Cilium's ranges match none", address_name(peer)))
 }
 
 /// The ranges of groups.
@@ -70,10 +72,7 @@ pub(super) fn compare_groups(groups: &CidrGroups, except: &[IpNet], question: &Q
             outside_alone(Comparison::new(true, words), question)
         }
         Some((unknown @ Comparison { truth: Truth::Unknown, .. }, ..)) => unknown,
-        _ if question.peer.kind == PeerKind::Pod => Comparison::new(
-            false,
-            format!("{} is a pod, and Cilium's ranges match none", address_name(question.peer)),
-        ),
+        _ if question.peer.kind == PeerKind::Pod => no_pod(question.peer),
         _ if !is_known => Comparison::new(
             Truth::Unknown,
             format!("what {} holds is not known", describe_groups(groups, &[])),

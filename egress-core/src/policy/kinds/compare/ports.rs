@@ -99,11 +99,10 @@ fn describe_one(port: &PolicyPort, question: &Question<'_>) -> String {
     let protocol = port.protocol;
     match &port.port {
         None => format!("every {protocol} port"),
-        Some(PortMatch::Number(number)) => format!("{protocol} {number}"),
-        Some(PortMatch::Range(low, high)) => format!("{protocol} {low}-{high}"),
         Some(PortMatch::Name(name)) => match named(name, protocol, question) {
             Named::Number(number) => format!("{protocol} {name} (here {number})"),
             Named::Nothing | Named::Unknown => format!("{protocol} {name}"),
         },
+        Some(numbers) => format!("{protocol} {numbers}"),
     }
 }

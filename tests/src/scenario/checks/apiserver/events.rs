@@ -8,10 +8,8 @@ use serde_json::Value;
 use super::{await_status, blocked, until};
 use crate::agent::Agent;
 use crate::api::ApiCluster;
-use crate::enforce::{Backend, Match, Refusal};
 use crate::lab::{Lab, Place};
-use crate::scenario::checks::Check;
-use crate::topology::Topology;
+use crate::scenario::checks::{Check, denied_lab};
 
 /// Ports that are dialled: more failures than the ten Events of a pod that are written at once.
 const PORTS: std::ops::Range<u16> = 7001..7013;
@@ -29,9 +27,7 @@ pub(super) fn check() -> Check {
 }
 
 fn run() -> Result<String> {
-    let lab = Lab::new(Topology::Routed)?;
-    lab.cluster.deny_all_egress()?;
-    Backend::Nft.refuse(&lab.node, "pod-api-client", Match::From(lab.client().ips), Refusal::Drop)?;
+    let (lab, _) = denied_lab()?;
     let cluster = ApiCluster::start(&lab)?;
     let folder = lab.folder().join("history").display().to_string();
     let wanted = ["--events", "true", "--history", folder.as_str()];
